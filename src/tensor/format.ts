@@ -1,0 +1,164 @@
+import { product } from '../core/math.ts';
+import { DTYPES } from './dtype.ts';
+import type { Tensor } from './tensor.ts';
+
+/** PyTorch's defaults (`torch.set_printoptions`). */
+const PRECISION = 4;
+const THRESHOLD = 1000;
+const EDGE_ITEMS = 3;
+const LINE_WIDTH = 80;
+
+/**
+ * The text PyTorch prints for a tensor: aligned values, elided middles above 1000 elements, and the suffix
+ * (dtype, size, qparams, grad) where PyTorch adds one. Source: `torch/_tensor_str.py`.
+ *
+ * @example
+ * formatTensor(tensor([1, 2.5])); // 'tensor([1.0000, 2.5000])'
+ */
+export function formatTensor(x: Tensor): string {
+  const prefix = 'tensor(';
+  const suffixes: string[] = [];
+  const kind = DTYPES[x.dtype].kind;
+  const plain = x.dtype === 'float32' || x.dtype === 'int64' || x.dtype === 'bool';
+  const values = x.numbers();
+  if (kind === 'quantized') {
+    suffixes.push(`size=(${x.shape.join(', ')}${x.shape.length === 1 ? ',' : ''})`, `dtype=torch.${x.dtype}`);
+    suffixes.push(`quantization_scheme=torch.${x.qscheme()}`);
+    const q = x.qparams;
+    if (q?.scheme === 'per_tensor_affine') {
+      suffixes.push(`scale=${pythonFloat(q.scale)}`, `zero_point=${q.zeroPoint}`);
+    } else if (q) {
+      suffixes.push(`scale=${formatTensor(x.qPerChannelScales())}`);
+      suffixes.push(`zero_point=${formatTensor(x.qPerChannelZeroPoints())}`, `axis=${q.axis}`);
+    }
+  } else if (x.numel === 0) {
+    if (x.ndim !== 1) suffixes.push(`size=(${x.shape.join(', ')})`);
+    if (!plain || x.dtype !== 'float32') suffixes.push(`dtype=torch.${x.dtype}`);
+  } else if (!plain) {
+    suffixes.push(`dtype=torch.${x.dtype}`);
+  }
+  if (x.gradFn) suffixes.push(`grad_fn=<${x.gradFn.name}>`);
+  else if (x.requiresGrad) suffixes.push('requires_grad=True');
+  const body = x.numel === 0 ? '[]' : formatBody(values, x.shape, kind, prefix.length);
+  return joinSuffixes(prefix + body, suffixes, prefix.length);
+}
+
+/** A Python `float`'s `repr`: what module reprs and qparams print. */
+export function pythonFloat(v: number): string {
+  if (Number.isNaN(v)) return 'nan';
+  if (!Number.isFinite(v)) return v > 0 ? 'inf' : '-inf';
+  if (Object.is(v, -0)) return '-0.0';
+  if (v === 0) return '0.0';
+  const magnitude = Math.abs(v);
+  if (magnitude >= 1e16 || magnitude < 1e-4) {
+    const [mantissa, exponent] = v.toExponential().split('e');
+    return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
+  }
+  const text = String(v);
+  return text.includes('.') ? text : `${text}.0`;
+}
+
+function formatBody(
+  values: ArrayLike<number>,
+  shape: readonly number[],
+  kind: string,
+  indent: number,
+): string {
+  const summarize = product(shape) > THRESHOLD;
+  const format = numberFormat(shownValues(values, shape, summarize), kind);
+  const level = (d: number, at: number, inner: number): string => {
+    if (d === shape.length) return format(values[at]);
+    const n = shape[d];
+    const step = inner / n;
+    const picks: number[] = [];
+    for (let i = 0; i < n; i++) {
+      if (summarize && n > 2 * EDGE_ITEMS && i === EDGE_ITEMS) {
+        picks.push(-1);
+        i = n - EDGE_ITEMS;
+      }
+      picks.push(i);
+    }
+    const pad = ' '.repeat(indent + d + 1);
+    if (d === shape.length - 1) {
+      const parts = picks.map((i) => (i < 0 ? ' ...' : format(values[at + i])));
+      const width = Math.max(1, Math.floor((LINE_WIDTH - indent - d) / (parts[0].length + 2)));
+      const lines: string[] = [];
+      for (let i = 0; i < parts.length; i += width) lines.push(parts.slice(i, i + width).join(', '));
+      return `[${lines.join(`,\n${pad}`)}]`;
+    }
+    const gap = `,${'\n'.repeat(shape.length - d - 1)}${pad}`;
+    return `[${picks.map((i) => (i < 0 ? '...' : level(d + 1, at + i * step, step))).join(gap)}]`;
+  };
+  return level(0, 0, product(shape));
+}
+
+/** The values that will be seen; the format is chosen from these alone, as in PyTorch. */
+function shownValues(values: ArrayLike<number>, shape: readonly number[], summarize: boolean): number[] {
+  if (!summarize) return Array.from(values);
+  const out: number[] = [];
+  const walk = (d: number, at: number, inner: number): void => {
+    if (d === shape.length) {
+      out.push(values[at]);
+      return;
+    }
+    const step = inner / shape[d];
+    for (let i = 0; i < shape[d]; i++) {
+      if (shape[d] > 2 * EDGE_ITEMS && i >= EDGE_ITEMS && i < shape[d] - EDGE_ITEMS) continue;
+      walk(d + 1, at + i * step, step);
+    }
+  };
+  walk(0, 0, product(shape));
+  return out;
+}
+
+function numberFormat(shown: readonly number[], kind: string): (v: number) => string {
+  if (kind === 'bool') {
+    const names = shown.map((v) => (v ? 'True' : 'False'));
+    const width = Math.max(...names.map((s) => s.length));
+    return (v) => (v ? 'True' : 'False').padStart(width);
+  }
+  const finite = shown.filter((v) => Number.isFinite(v) && v !== 0).map(Math.abs);
+  let text: (v: number) => string;
+  if (kind === 'integer') text = (v) => String(v);
+  else {
+    const largest = Math.max(...finite, 0);
+    const smallest = finite.length ? Math.min(...finite) : 0;
+    const whole = finite.every((v) => Number.isInteger(v));
+    const scientific =
+      finite.length > 0 && (largest > 1e8 || (whole ? false : largest / smallest > 1000 || smallest < 1e-4));
+    if (scientific) text = (v) => special(v) ?? exponential(v);
+    else if (whole) text = (v) => special(v) ?? `${Object.is(v, -0) ? '-0' : v}.`;
+    else text = (v) => special(v) ?? toFixedSigned(v);
+  }
+  const width = Math.max(...shown.map((v) => text(v).length));
+  return (v) => text(v).padStart(width);
+}
+
+function special(v: number): string | null {
+  return Number.isNaN(v) ? 'nan' : Number.isFinite(v) ? null : v > 0 ? 'inf' : '-inf';
+}
+
+function toFixedSigned(v: number): string {
+  const s = v.toFixed(PRECISION);
+  return Object.is(v, -0) ? `-${s}` : s;
+}
+
+function exponential(v: number): string {
+  const [mantissa, exponent] = v.toExponential(PRECISION).split('e');
+  return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
+}
+
+function joinSuffixes(text: string, suffixes: readonly string[], indent: number): string {
+  let out = text;
+  let column = out.length - (out.lastIndexOf('\n') + 1);
+  for (const suffix of suffixes) {
+    if (column + suffix.length + 2 > LINE_WIDTH) {
+      out += `,\n${' '.repeat(indent)}${suffix}`;
+      column = indent + suffix.length;
+    } else {
+      out += `, ${suffix}`;
+      column += suffix.length + 2;
+    }
+  }
+  return `${out})`;
+}

@@ -1,0 +1,6 @@
+export * from './creation.ts';
+export * from './dtype.ts';
+export * from './format.ts';
+export * from './qparams.ts';
+export * from './shape.ts';
+export * from './tensor.ts';
