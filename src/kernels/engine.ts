@@ -1,0 +1,374 @@
+import { environmentVariable } from '../core/environment.ts';
+import { ArgumentError, KernelError } from '../core/errors.ts';
+import { ALIGNMENT, alignedSize, FreeList } from './allocator.ts';
+import { wasmBase64 as baselineBase64 } from './generated/baseline.ts';
+import type { KernelExports } from './generated/exports.ts';
+import { wasmBase64 as relaxedBase64 } from './generated/relaxed.ts';
+import { dotProbes } from './probe.ts';
+
+export type { KernelExports };
+
+/** `relaxed` uses relaxed SIMD (8-bit dot products, fused multiply-add), `baseline` plain SIMD. Same exports, same int8 results. */
+export type KernelBuild = 'relaxed' | 'baseline';
+
+/** What long-lived memory is for: prepacked weights of a layer, or the arena of a compiled program. */
+export type AllocationOwner = 'packed' | 'arena';
+
+/** A long-lived block of the engine's memory. Freeing twice is harmless. */
+export interface Allocation {
+  readonly ptr: number;
+  readonly bytes: number;
+  free(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Typed views over the engine's whole memory. Growth replaces them: read them again after anything that allocates. */
+export interface Heap {
+  readonly u8: Uint8Array<ArrayBuffer>;
+  readonly i8: Int8Array<ArrayBuffer>;
+  readonly u16: Uint16Array<ArrayBuffer>;
+  readonly i16: Int16Array<ArrayBuffer>;
+  readonly u32: Uint32Array<ArrayBuffer>;
+  readonly i32: Int32Array<ArrayBuffer>;
+  readonly f32: Float32Array<ArrayBuffer>;
+  readonly f64: Float64Array<ArrayBuffer>;
+}
+
+/** Counters of {@link Engine.memory}, in bytes unless the name says otherwise. */
+export interface MemoryReport {
+  /** Size of the linear memory. It never shrinks. */
+  readonly reservedBytes: number;
+  readonly packedBytes: number;
+  /** Number of live allocations owned by packed weights. */
+  readonly packedCount: number;
+  readonly arenaBytes: number;
+  /** Scratch in use right now; zero outside of {@link Engine.scratch}. */
+  readonly scratchBytes: number;
+}
+
+/** One instance of the kernels with its memory. */
+export interface Engine {
+  readonly build: KernelBuild;
+  /** Raw wasm functions; pointers are byte offsets into {@link heap}. */
+  readonly kernels: KernelExports;
+  readonly heap: Heap;
+  /**
+   * Reserves long-lived memory, aligned to 64 bytes, contents undefined.
+   *
+   * @throws KernelError when the memory cannot grow any further.
+   */
+  alloc(bytes: number, owner: AllocationOwner): Allocation;
+  /**
+   * Runs `use` with a function that hands out scratch memory (64-byte aligned, contents undefined). Everything it took is
+   * released when `use` returns or throws. Nests; `use` must not be async.
+   *
+   * @example
+   * engine.scratch((take) => {
+   *   const ptr = take(4 * x.length);
+   *   engine.heap.f32.set(x, ptr >> 2);
+   *   engine.kernels.f32_minmax(ptr, x.length, ptr);
+   *   return [engine.heap.f32[ptr >> 2], engine.heap.f32[(ptr >> 2) + 1]];
+   * });
+   */
+  scratch<T>(use: (take: (bytes: number) => number) => T): T;
+  memory(): MemoryReport;
+}
+
+const PAGE = 65536;
+/** Below it lies whatever static data the compiler may emit, and a null pointer stays a bug that shows. */
+const HEAP_BASE = PAGE;
+const INITIAL_PAGES = 16;
+/** Pointers stay below 2 GiB, so that `ptr >> 2` is exact and no pointer turns negative on its way through wasm. */
+const MAXIMUM_PAGES = 32767;
+const SCRATCH_BLOCK = 1 << 20;
+
+interface ScratchBlock {
+  readonly ptr: number;
+  readonly bytes: number;
+}
+
+class WasmEngine implements Engine {
+  readonly build: KernelBuild;
+  readonly kernels: KernelExports;
+  readonly heap: Heap;
+  readonly #memory: WebAssembly.Memory;
+  readonly #freeList = new FreeList();
+  #packedBytes = 0;
+  #packedCount = 0;
+  #arenaBytes = 0;
+  #scratchBlocks: ScratchBlock[] = [];
+  #scratchIndex = 0;
+  #scratchOffset = 0;
+  #scratchDepth = 0;
+  #scratchBytes = 0;
+
+  constructor(build: KernelBuild, module: WebAssembly.Module) {
+    this.build = build;
+    this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES });
+    this.heap = heapOf(this.#memory);
+    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.#memory } })
+      .exports as unknown as KernelExports;
+    this.#freeList.release(HEAP_BASE, this.#memory.buffer.byteLength - HEAP_BASE);
+  }
+
+  alloc(bytes: number, owner: AllocationOwner): Allocation {
+    const size = alignedSize(checkedSize('Engine.alloc', bytes));
+    const ptr = this.#reserve(size);
+    this.#count(owner, size, 1);
+    let live = true;
+    const free = (): void => {
+      if (!live) return;
+      live = false;
+      this.#freeList.release(ptr, size);
+      this.#count(owner, -size, -1);
+    };
+    return { ptr, bytes, free, [Symbol.dispose]: free };
+  }
+
+  scratch<T>(use: (take: (bytes: number) => number) => T): T {
+    const index = this.#scratchIndex;
+    const offset = this.#scratchOffset;
+    const inUse = this.#scratchBytes;
+    this.#scratchDepth++;
+    try {
+      return use(this.#takeScratch);
+    } finally {
+      this.#scratchIndex = index;
+      this.#scratchOffset = offset;
+      this.#scratchBytes = inUse;
+      if (--this.#scratchDepth === 0) this.#mergeScratchBlocks();
+    }
+  }
+
+  memory(): MemoryReport {
+    return {
+      reservedBytes: this.#memory.buffer.byteLength,
+      packedBytes: this.#packedBytes,
+      packedCount: this.#packedCount,
+      arenaBytes: this.#arenaBytes,
+      scratchBytes: this.#scratchBytes,
+    };
+  }
+
+  readonly #takeScratch = (bytes: number): number => {
+    if (this.#scratchDepth === 0) {
+      throw new KernelError({
+        fn: 'Engine.scratch',
+        argument: 'take',
+        expected: 'a call inside the callback it was given to',
+        got: 'a call after the callback had returned',
+      });
+    }
+    const size = alignedSize(checkedSize('Engine.scratch', bytes));
+    // Blocks never move while scratch is in use, so pointers handed out earlier stay valid.
+    while (this.#scratchIndex < this.#scratchBlocks.length) {
+      const block = this.#scratchBlocks[this.#scratchIndex];
+      if (this.#scratchOffset + size <= block.bytes) {
+        const ptr = block.ptr + this.#scratchOffset;
+        this.#scratchOffset += size;
+        this.#scratchBytes += size;
+        return ptr;
+      }
+      this.#scratchIndex++;
+      this.#scratchOffset = 0;
+    }
+    const blockBytes = Math.max(size, SCRATCH_BLOCK);
+    const ptr = this.#reserve(blockBytes);
+    this.#scratchBlocks.push({ ptr, bytes: blockBytes });
+    this.#scratchOffset = size;
+    this.#scratchBytes += size;
+    return ptr;
+  };
+
+  /** Many small blocks become none; the next use takes one block of their total size. */
+  #mergeScratchBlocks(): void {
+    if (this.#scratchBlocks.length < 2) return;
+    let total = 0;
+    for (const block of this.#scratchBlocks) {
+      this.#freeList.release(block.ptr, block.bytes);
+      total += block.bytes;
+    }
+    const ptr = this.#freeList.take(total);
+    this.#scratchBlocks = ptr === undefined ? [] : [{ ptr, bytes: total }];
+  }
+
+  #reserve(size: number): number {
+    const ptr = this.#freeList.take(size);
+    if (ptr !== undefined) return ptr;
+    const end = this.#memory.buffer.byteLength;
+    const missing = size - this.#freeList.freeBytesBefore(end);
+    const neededPages = Math.ceil(missing / PAGE);
+    // Growing copies the memory on some engines: grow by a quarter at least, unless only the bare need is left.
+    const wantedPages = Math.max(neededPages, Math.ceil(end / PAGE / 4));
+    const availablePages = MAXIMUM_PAGES - end / PAGE;
+    const pages = Math.min(wantedPages, availablePages);
+    if (neededPages > availablePages || !this.#grow(pages, neededPages)) {
+      throw new KernelError({
+        fn: 'Engine.alloc',
+        argument: 'bytes',
+        expected: `at most ${MAXIMUM_PAGES * PAGE} bytes of kernel memory in total`,
+        got: `a request for ${size} bytes with ${end} bytes reserved (${this.#packedBytes} in packed weights, ${this.#arenaBytes} in arenas)`,
+        fix: 'Free models that are no longer needed, or run smaller batches.',
+      });
+    }
+    this.#freeList.release(end, this.#memory.buffer.byteLength - end);
+    const grown = this.#freeList.take(size);
+    if (grown === undefined) throw new Error('the grown memory does not hold the request it was grown for');
+    return grown;
+  }
+
+  #grow(pages: number, neededPages: number): boolean {
+    for (const count of new Set([pages, neededPages])) {
+      try {
+        this.#memory.grow(count);
+        return true;
+      } catch {
+        // The host refused; the smaller step may still be possible.
+      }
+    }
+    return false;
+  }
+
+  #count(owner: AllocationOwner, bytes: number, count: number): void {
+    if (owner === 'packed') {
+      this.#packedBytes += bytes;
+      this.#packedCount += count;
+    } else this.#arenaBytes += bytes;
+  }
+}
+
+function checkedSize(fn: string, bytes: number): number {
+  if (Number.isSafeInteger(bytes) && bytes >= 0) return bytes;
+  throw new ArgumentError({ fn, argument: 'bytes', expected: 'a non-negative integer', got: String(bytes) });
+}
+
+/** Views that follow the memory: growing detaches its buffer, which is noticed by identity. */
+function heapOf(memory: WebAssembly.Memory): Heap {
+  const viewsOf = (buffer: ArrayBuffer): Heap => ({
+    u8: new Uint8Array(buffer),
+    i8: new Int8Array(buffer),
+    u16: new Uint16Array(buffer),
+    i16: new Int16Array(buffer),
+    u32: new Uint32Array(buffer),
+    i32: new Int32Array(buffer),
+    f32: new Float32Array(buffer),
+    f64: new Float64Array(buffer),
+  });
+  let views = viewsOf(memory.buffer);
+  const current = (): Heap => {
+    if (views.u8.buffer !== memory.buffer) views = viewsOf(memory.buffer);
+    return views;
+  };
+  return {
+    get u8() {
+      return current().u8;
+    },
+    get i8() {
+      return current().i8;
+    },
+    get u16() {
+      return current().u16;
+    },
+    get i16() {
+      return current().i16;
+    },
+    get u32() {
+      return current().u32;
+    },
+    get i32() {
+      return current().i32;
+    },
+    get f32() {
+      return current().f32;
+    },
+    get f64() {
+      return current().f64;
+    },
+  };
+}
+
+const modules = new Map<KernelBuild, WebAssembly.Module | Error>();
+
+/** The compiled module, or why this host cannot compile it. */
+function moduleOf(build: KernelBuild): WebAssembly.Module | Error {
+  let module = modules.get(build);
+  if (module === undefined) {
+    const text = atob(build === 'relaxed' ? relaxedBase64 : baselineBase64);
+    try {
+      module = new WebAssembly.Module(Uint8Array.from(text, (c) => c.charCodeAt(0)));
+    } catch (error) {
+      module = error as Error;
+    }
+    modules.set(build, module);
+  }
+  return module;
+}
+
+/** Runs the adversarial vectors on the build's own instructions; returns the first one it gets wrong. */
+function failedProbe(candidate: Engine): string | undefined {
+  return candidate.scratch((take) => {
+    const ptr = take(3 * ALIGNMENT);
+    for (const probe of dotProbes) {
+      candidate.heap.i8.set(probe.weights, ptr);
+      candidate.heap.u8.set(probe.activations, ptr + 16);
+      candidate.heap.i32.set(probe.start, (ptr + 32) >> 2);
+      candidate.kernels.probe_dot_i8x16_u8x16(ptr, ptr + 16, ptr + 32);
+      const got = candidate.heap.i32.subarray((ptr + 32) >> 2, (ptr + 48) >> 2);
+      if (probe.expected.some((value, i) => value !== got[i])) return probe.name;
+    }
+    return undefined;
+  });
+}
+
+/**
+ * Creates a separate engine with the given build: its own memory, nothing shared. Meant for tests and benchmarks that
+ * compare builds; everything else uses {@link engine}.
+ *
+ * @throws KernelError when this host does not run the build exactly (no SIMD; or relaxed SIMD whose 8-bit dot product
+ * saturates, or reads activations as signed).
+ */
+export function createEngine(build: KernelBuild): Engine {
+  const module = moduleOf(build);
+  const reject = (got: string, cause?: Error): KernelError =>
+    new KernelError(
+      {
+        fn: 'createEngine',
+        argument: 'build',
+        expected: `a host that runs the '${build}' kernels exactly`,
+        got,
+        fix: build === 'relaxed' ? "Use 'baseline'." : 'WebAssembly SIMD is required.',
+      },
+      { cause },
+    );
+  if (module instanceof Error) throw reject(`a host that does not compile them (${module.message})`, module);
+  const created = new WasmEngine(build, module);
+  const failed = failedProbe(created);
+  if (failed !== undefined) throw reject(`a wrong result on the probe "${failed}"`);
+  return created;
+}
+
+/** Whether {@link createEngine} accepts the build on this host. */
+export function isBuildSupported(build: KernelBuild): boolean {
+  const module = moduleOf(build);
+  return !(module instanceof Error) && failedProbe(new WasmEngine(build, module)) === undefined;
+}
+
+function pickEngine(): Engine {
+  const forced = environmentVariable('ZEROPOINT_KERNELS');
+  if (forced === 'relaxed' || forced === 'baseline') return createEngine(forced);
+  if (forced !== undefined && forced !== '') {
+    throw new ArgumentError({
+      fn: 'engine',
+      argument: 'environment variable ZEROPOINT_KERNELS',
+      expected: "'relaxed', 'baseline' or nothing",
+      got: `'${forced}'`,
+    });
+  }
+  return createEngine(isBuildSupported('relaxed') ? 'relaxed' : 'baseline');
+}
+
+/**
+ * The engine everything runs on: the fastest build whose arithmetic this host executes exactly.
+ * `ZEROPOINT_KERNELS=baseline|relaxed` in the environment forces a build.
+ */
+export const engine: Engine = pickEngine();
