@@ -56,6 +56,10 @@ export class Tensor {
   grad: Tensor | null = null;
   /** The recorded step that made this tensor; null for leaves. */
   gradFn: GradFn | null = null;
+  /** Which output of {@link gradFn} this is. */
+  outputNr = 0;
+  /** True where `backward()` shall keep `grad` although this is not a leaf; see `retainGrad()`. */
+  retainsGrad = false;
   #requiresGrad = false;
 
   constructor(parts: TensorParts) {
