@@ -23,6 +23,8 @@ export class ZeropointError extends Error {
   readonly expected: string;
   readonly got: string;
   readonly fix: string;
+  /** Dotted path of the module whose `forward` threw; null outside of modules. */
+  modulePath: string | null = null;
 
   constructor(details: ErrorDetails, options?: ErrorOptions) {
     const fix = details.fix ?? '';
@@ -36,6 +38,13 @@ export class ZeropointError extends Error {
     this.expected = details.expected;
     this.got = details.got;
     this.fix = fix;
+  }
+
+  /** Adds where in a model it happened; the first call counts. Modules call this as the error passes through them. */
+  locate(modulePath: string, typeName: string): void {
+    if (this.modulePath !== null) return;
+    this.modulePath = modulePath;
+    this.message += ` (in ${modulePath === '' ? typeName : `${modulePath}, a ${typeName}`})`;
   }
 }
 
