@@ -1,3 +1,14 @@
 // Entry point of both kernel builds: every kernel file of this folder is re-exported here.
 export * from "./probe";
 export * from "./minmax";
+export * from "./f32_depthwise";
+export * from "./f32_igemm";
+export * from "./f32_outer";
+export * from "./f32_pack";
+export * from "./panel";
+export * from "./qu8_elementwise";
+export * from "./qu8_pooling";
+export * from "./qu8s16_conv";
+export * from "./qu8s16_depthwise";
+export * from "./qu8s8_conv";
+export * from "./qu8s8_depthwise";

@@ -1,0 +1,168 @@
+import { clampLanes, madd, storeLanes } from "./f32_simd";
+
+/**
+ * Depthwise convolution (one filter per channel), vectorized over channels: out[r][c] = clamp(bias[c] + sum over taps of
+ * in[r, tap][c] * weight[tap][c]).
+ *
+ * Row `r` reads input + rowTable[r] + tapTable[tap] and writes output + outTable[r] (byte offsets). Weight and bias rows hold
+ * `weightBytes`, a multiple of 16; input rows may be read up to 12 bytes past their end.
+ */
+export function f32_depthwise(
+  rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, tapTable: usize, taps: i32,
+  weight: usize, weightBytes: usize, channels: i32, bias: usize, lo: f32, hi: f32,
+): void {
+  const lower = f32x4.splat(lo);
+  const upper = f32x4.splat(hi);
+  const tapEnd = tapTable + (<usize>taps << 2);
+  let r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    const at = <usize>r << 2;
+    const i0 = input + <usize>load<u32>(rowTable + at);
+    const i1 = input + <usize>load<u32>(rowTable + at, 4);
+    const i2 = input + <usize>load<u32>(rowTable + at, 8);
+    const i3 = input + <usize>load<u32>(rowTable + at, 12);
+    const o0 = output + <usize>load<u32>(outTable + at);
+    const o1 = output + <usize>load<u32>(outTable + at, 4);
+    const o2 = output + <usize>load<u32>(outTable + at, 8);
+    const o3 = output + <usize>load<u32>(outTable + at, 12);
+    let c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      const off = <usize>c << 2;
+      let a0 = v128.load(bias + off), b0 = v128.load(bias + off, 16);
+      let a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
+      let w = weight + off;
+      for (let tap = tapTable; tap < tapEnd; tap += 4, w += weightBytes) {
+        const d = off + <usize>load<u32>(tap);
+        const w0 = v128.load(w);
+        const w1 = v128.load(w, 16);
+        a0 = madd(v128.load(i0 + d), w0, a0);
+        b0 = madd(v128.load(i0 + d, 16), w1, b0);
+        a1 = madd(v128.load(i1 + d), w0, a1);
+        b1 = madd(v128.load(i1 + d, 16), w1, b1);
+        a2 = madd(v128.load(i2 + d), w0, a2);
+        b2 = madd(v128.load(i2 + d, 16), w1, b2);
+        a3 = madd(v128.load(i3 + d), w0, a3);
+        b3 = madd(v128.load(i3 + d, 16), w1, b3);
+      }
+      v128.store(o0 + off, clampLanes(a0, lower, upper));
+      v128.store(o0 + off, clampLanes(b0, lower, upper), 16);
+      v128.store(o1 + off, clampLanes(a1, lower, upper));
+      v128.store(o1 + off, clampLanes(b1, lower, upper), 16);
+      v128.store(o2 + off, clampLanes(a2, lower, upper));
+      v128.store(o2 + off, clampLanes(b2, lower, upper), 16);
+      v128.store(o3 + off, clampLanes(a3, lower, upper));
+      v128.store(o3 + off, clampLanes(b3, lower, upper), 16);
+    }
+    for (; c < channels; c += 4) {
+      const off = <usize>c << 2;
+      const left = channels - c;
+      let a0 = v128.load(bias + off);
+      let a1 = a0, a2 = a0, a3 = a0;
+      let w = weight + off;
+      for (let tap = tapTable; tap < tapEnd; tap += 4, w += weightBytes) {
+        const d = off + <usize>load<u32>(tap);
+        const w0 = v128.load(w);
+        a0 = madd(v128.load(i0 + d), w0, a0);
+        a1 = madd(v128.load(i1 + d), w0, a1);
+        a2 = madd(v128.load(i2 + d), w0, a2);
+        a3 = madd(v128.load(i3 + d), w0, a3);
+      }
+      storeUpTo4(o0 + off, clampLanes(a0, lower, upper), left);
+      storeUpTo4(o1 + off, clampLanes(a1, lower, upper), left);
+      storeUpTo4(o2 + off, clampLanes(a2, lower, upper), left);
+      storeUpTo4(o3 + off, clampLanes(a3, lower, upper), left);
+    }
+  }
+  for (; r < rows; ++r) {
+    const at = <usize>r << 2;
+    const i0 = input + <usize>load<u32>(rowTable + at);
+    const o0 = output + <usize>load<u32>(outTable + at);
+    for (let c = 0; c < channels; c += 4) {
+      const off = <usize>c << 2;
+      let a0 = v128.load(bias + off);
+      let w = weight + off;
+      for (let tap = tapTable; tap < tapEnd; tap += 4, w += weightBytes) {
+        a0 = madd(v128.load(i0 + off + <usize>load<u32>(tap)), v128.load(w), a0);
+      }
+      storeUpTo4(o0 + off, clampLanes(a0, lower, upper), channels - c);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function storeUpTo4(p: usize, x: v128, left: i32): void {
+  if (left >= 4) v128.store(p, x);
+  else storeLanes(p, x, left);
+}
+
+/**
+ * Weight gradient of a depthwise convolution: dst[tap][c] += sum over rows of in[r, tap][c] * grad[r][c].
+ *
+ * Gradient rows are `gradBytes` apart; `dst` rows hold `weightBytes`, a multiple of 16. Input and gradient rows may be read up to
+ * 12 bytes past their end.
+ */
+export function f32_depthwise_weight_grad(
+  rows: i32, rowTable: usize, input: usize, grad: usize, gradBytes: usize, tapTable: usize, taps: i32, channels: i32,
+  dst: usize, weightBytes: usize,
+): void {
+  const end = rowTable + (<usize>rows << 2);
+  for (let c = 0; c < channels; c += 4) {
+    const off = <usize>c << 2;
+    let out = dst + off;
+    let t = 0;
+    // Nine taps at once reuse each gradient vector nine times: the 3×3 window in a single pass.
+    for (; t + 9 <= taps; t += 9) {
+      const table = tapTable + (<usize>t << 2);
+      const from = input + off;
+      const t0 = from + <usize>load<u32>(table);
+      const t1 = from + <usize>load<u32>(table, 4);
+      const t2 = from + <usize>load<u32>(table, 8);
+      const t3 = from + <usize>load<u32>(table, 12);
+      const t4 = from + <usize>load<u32>(table, 16);
+      const t5 = from + <usize>load<u32>(table, 20);
+      const t6 = from + <usize>load<u32>(table, 24);
+      const t7 = from + <usize>load<u32>(table, 28);
+      const t8 = from + <usize>load<u32>(table, 32);
+      let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0;
+      let g = grad + off;
+      for (let row = rowTable; row < end; row += 4, g += gradBytes) {
+        const d = <usize>load<u32>(row);
+        const y = v128.load(g);
+        a0 = madd(v128.load(t0 + d), y, a0);
+        a1 = madd(v128.load(t1 + d), y, a1);
+        a2 = madd(v128.load(t2 + d), y, a2);
+        a3 = madd(v128.load(t3 + d), y, a3);
+        a4 = madd(v128.load(t4 + d), y, a4);
+        a5 = madd(v128.load(t5 + d), y, a5);
+        a6 = madd(v128.load(t6 + d), y, a6);
+        a7 = madd(v128.load(t7 + d), y, a7);
+        a8 = madd(v128.load(t8 + d), y, a8);
+      }
+      addTo(out, a0), out += weightBytes;
+      addTo(out, a1), out += weightBytes;
+      addTo(out, a2), out += weightBytes;
+      addTo(out, a3), out += weightBytes;
+      addTo(out, a4), out += weightBytes;
+      addTo(out, a5), out += weightBytes;
+      addTo(out, a6), out += weightBytes;
+      addTo(out, a7), out += weightBytes;
+      addTo(out, a8), out += weightBytes;
+    }
+    for (; t < taps; ++t, out += weightBytes) {
+      const from = input + off + <usize>load<u32>(tapTable + (<usize>t << 2));
+      let a0 = f32x4.splat(0);
+      let g = grad + off;
+      for (let row = rowTable; row < end; row += 4, g += gradBytes) {
+        a0 = madd(v128.load(from + <usize>load<u32>(row)), v128.load(g), a0);
+      }
+      addTo(out, a0);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function addTo(p: usize, x: v128): void {
+  v128.store(p, f32x4.add(v128.load(p), x));
+}

@@ -1,0 +1,231 @@
+import { clampLanes, madd, storeLanes } from "./f32_simd";
+
+/** Eight floats, of which the last panel of a matrix stores only `cols`. */
+// @ts-ignore: decorator
+@inline
+function storeRow(p: usize, x0: v128, x1: v128, cols: i32): void {
+  if (cols >= 8) {
+    v128.store(p, x0);
+    v128.store(p, x1, 16);
+  } else if (cols >= 4) {
+    v128.store(p, x0);
+    storeLanes(p + 16, x1, cols & 3);
+  } else {
+    storeLanes(p, x0, cols);
+  }
+}
+
+/**
+ * One tile of `mr` (2..6, a compile-time constant where this is inlined) rows by 8 columns.
+ * 12 accumulators, two panel vectors and one broadcast fill the 15 vector registers that V8 gives out.
+ */
+// @ts-ignore: decorator
+@inline
+function tile(
+  mr: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32,
+): void {
+  const o0 = output + <usize>load<u32>(outTable);
+  const o1 = output + <usize>load<u32>(outTable, 4);
+  const o2 = mr > 2 ? output + <usize>load<u32>(outTable, 8) : 0;
+  const o3 = mr > 3 ? output + <usize>load<u32>(outTable, 12) : 0;
+  const o4 = mr > 4 ? output + <usize>load<u32>(outTable, 16) : 0;
+  const o5 = mr > 5 ? output + <usize>load<u32>(outTable, 20) : 0;
+  let c00: v128, c01: v128;
+  let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
+  let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0);
+  let c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+  if (accumulate) {
+    c00 = v128.load(o0);
+    c01 = v128.load(o0, 16);
+    if (mr > 1) {
+      c10 = v128.load(o1);
+      c11 = v128.load(o1, 16);
+    }
+    if (mr > 2) {
+      c20 = v128.load(o2);
+      c21 = v128.load(o2, 16);
+    }
+    if (mr > 3) {
+      c30 = v128.load(o3);
+      c31 = v128.load(o3, 16);
+    }
+    if (mr > 4) {
+      c40 = v128.load(o4);
+      c41 = v128.load(o4, 16);
+    }
+    if (mr > 5) {
+      c50 = v128.load(o5);
+      c51 = v128.load(o5, 16);
+    }
+  } else {
+    c00 = v128.load(bias);
+    c01 = v128.load(bias, 16);
+    if (mr > 1) {
+      c10 = c00;
+      c11 = c01;
+    }
+    if (mr > 2) {
+      c20 = c00;
+      c21 = c01;
+    }
+    if (mr > 3) {
+      c30 = c00;
+      c31 = c01;
+    }
+    if (mr > 4) {
+      c40 = c00;
+      c41 = c01;
+    }
+    if (mr > 5) {
+      c50 = c00;
+      c51 = c01;
+    }
+  }
+  for (let run = 0; run < runs; ++run) {
+    const from = input + <usize>load<i32>(runTable + (<usize>run << 2));
+    let a0 = from + <usize>load<u32>(rowTable);
+    let a1 = mr > 1 ? from + <usize>load<u32>(rowTable, 4) : 0;
+    let a2 = mr > 2 ? from + <usize>load<u32>(rowTable, 8) : 0;
+    let a3 = mr > 3 ? from + <usize>load<u32>(rowTable, 12) : 0;
+    let a4 = mr > 4 ? from + <usize>load<u32>(rowTable, 16) : 0;
+    let a5 = mr > 5 ? from + <usize>load<u32>(rowTable, 20) : 0;
+    let b0: v128, b1: v128, x: v128;
+    let k = runLength;
+    // Not unrolled: with six row pointers a longer body costs V8 more in spills than it saves in additions.
+    for (; k > 0; --k) {
+      b0 = v128.load(panel);
+      b1 = v128.load(panel, 16);
+      x = v128.load32_splat(a0);
+      c00 = madd(x, b0, c00);
+      c01 = madd(x, b1, c01);
+      if (mr > 1) {
+        x = v128.load32_splat(a1);
+        c10 = madd(x, b0, c10);
+        c11 = madd(x, b1, c11);
+      }
+      if (mr > 2) {
+        x = v128.load32_splat(a2);
+        c20 = madd(x, b0, c20);
+        c21 = madd(x, b1, c21);
+      }
+      if (mr > 3) {
+        x = v128.load32_splat(a3);
+        c30 = madd(x, b0, c30);
+        c31 = madd(x, b1, c31);
+      }
+      if (mr > 4) {
+        x = v128.load32_splat(a4);
+        c40 = madd(x, b0, c40);
+        c41 = madd(x, b1, c41);
+      }
+      if (mr > 5) {
+        x = v128.load32_splat(a5);
+        c50 = madd(x, b0, c50);
+        c51 = madd(x, b1, c51);
+      }
+      panel += 32;
+      a0 += 4;
+      if (mr > 1) a1 += 4;
+      if (mr > 2) a2 += 4;
+      if (mr > 3) a3 += 4;
+      if (mr > 4) a4 += 4;
+      if (mr > 5) a5 += 4;
+    }
+  }
+  const lower = f32x4.splat(lo);
+  const upper = f32x4.splat(hi);
+  storeRow(o0, clampLanes(c00, lower, upper), clampLanes(c01, lower, upper), cols);
+  if (mr > 1) storeRow(o1, clampLanes(c10, lower, upper), clampLanes(c11, lower, upper), cols);
+  if (mr > 2) storeRow(o2, clampLanes(c20, lower, upper), clampLanes(c21, lower, upper), cols);
+  if (mr > 3) storeRow(o3, clampLanes(c30, lower, upper), clampLanes(c31, lower, upper), cols);
+  if (mr > 4) storeRow(o4, clampLanes(c40, lower, upper), clampLanes(c41, lower, upper), cols);
+  if (mr > 5) storeRow(o5, clampLanes(c50, lower, upper), clampLanes(c51, lower, upper), cols);
+}
+
+/**
+ * One row by 8 columns. Four sums per column run side by side, because a single one would wait for its own latency.
+ */
+function tileRow(
+  rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32,
+): void {
+  const out = output + <usize>load<u32>(outTable);
+  const start = accumulate ? out : bias;
+  const from = input + <usize>load<u32>(rowTable);
+  const zero = f32x4.splat(0);
+  let c00 = v128.load(start), c01 = v128.load(start, 16);
+  let c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
+  for (let run = 0; run < runs; ++run) {
+    let a = from + <usize>load<i32>(runTable + (<usize>run << 2));
+    let k = runLength;
+    for (; k >= 4; k -= 4, a += 16, panel += 128) {
+      let x = v128.load32_splat(a);
+      c00 = madd(x, v128.load(panel), c00);
+      c01 = madd(x, v128.load(panel, 16), c01);
+      x = v128.load32_splat(a, 4);
+      c10 = madd(x, v128.load(panel, 32), c10);
+      c11 = madd(x, v128.load(panel, 48), c11);
+      x = v128.load32_splat(a, 8);
+      c20 = madd(x, v128.load(panel, 64), c20);
+      c21 = madd(x, v128.load(panel, 80), c21);
+      x = v128.load32_splat(a, 12);
+      c30 = madd(x, v128.load(panel, 96), c30);
+      c31 = madd(x, v128.load(panel, 112), c31);
+    }
+    for (; k > 0; --k, a += 4, panel += 32) {
+      const x = v128.load32_splat(a);
+      c00 = madd(x, v128.load(panel), c00);
+      c01 = madd(x, v128.load(panel, 16), c01);
+    }
+  }
+  c00 = f32x4.add(f32x4.add(c00, c10), f32x4.add(c20, c30));
+  c01 = f32x4.add(f32x4.add(c01, c11), f32x4.add(c21, c31));
+  const lower = f32x4.splat(lo);
+  const upper = f32x4.splat(hi);
+  storeRow(out, clampLanes(c00, lower, upper), clampLanes(c01, lower, upper), cols);
+}
+
+/**
+ * Indirect matrix product: out[r][n] = clamp(bias[n] + sum over runs and k of in[r, run][k] * panel[n/8][run][k][n%8]).
+ *
+ * Row `r` reads `runLength` contiguous floats at input + rowTable[r] + runTable[run] for each run and writes `cols` floats at
+ * output + outTable[r]; all tables hold byte offsets. A matrix has one run per row, a convolution one per window row.
+ * With `accumulate` the output's old value takes the place of the bias (old values are read 8 at a time, so memory
+ * behind the last row must be readable). Rows are walked in blocks of `rowBlock` so that they stay in L1 over the panels.
+ */
+export function f32_igemm(
+  rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panels: usize, panelBytes: usize, cols: i32, bias: usize, accumulate: bool, lo: f32, hi: f32, rowBlock: i32,
+): void {
+  for (let start = 0; start < rows; start += rowBlock) {
+    const end = min(rows, start + rowBlock);
+    let panel = panels;
+    for (let n = 0; n < cols; n += 8, panel += panelBytes) {
+      const out = output + (<usize>n << 2);
+      const b = bias + (<usize>n << 2);
+      const left = cols - n;
+      let r = start;
+      for (; r + 6 <= end; r += 6) {
+        const at = <usize>r << 2;
+        tile(6, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+      }
+      if (r + 4 <= end) {
+        const at = <usize>r << 2;
+        tile(4, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        r += 4;
+      }
+      if (r + 2 <= end) {
+        const at = <usize>r << 2;
+        tile(2, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        r += 2;
+      }
+      if (r < end) {
+        const at = <usize>r << 2;
+        tileRow(rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+      }
+    }
+  }
+}
