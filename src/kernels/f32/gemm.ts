@@ -376,7 +376,8 @@ function multiplyTransposed(call: GemmCall): void {
   if (call.min === -Infinity && call.max === Infinity) return;
   for (let i = 0; i < out.length; i++) {
     const x = out[i];
-    out[i] = x < call.min ? call.min : x > call.max ? call.max : x;
+    if (x < call.min) out[i] = call.min;
+    else if (x > call.max) out[i] = call.max;
   }
 }
 
