@@ -1,0 +1,131 @@
+import type { ByteReader } from './bytes.ts';
+
+/** A parsed JSON value. Objects are maps, so that keys such as `__proto__` or `1` are keys like any other. */
+export type Json = null | boolean | number | string | Json[] | Map<string, Json>;
+
+const MAX_DEPTH = 64;
+const NUMBER = /-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
+const SPACE = /[ \t\r\n]*/y;
+
+/**
+ * Parses `length` bytes of JSON strictly: `JSON.parse` keeps the last of two equal keys, and two readers that disagree on
+ * which one counts are how headers lie. Source: RFC 8259.
+ */
+export function readJson(reader: ByteReader, length: number, what: string): Json {
+  const start = reader.position;
+  return new JsonParser(reader, start, reader.text(length, what), what).parse();
+}
+
+class JsonParser {
+  readonly #reader: ByteReader;
+  readonly #start: number;
+  readonly #text: string;
+  readonly #what: string;
+  #at = 0;
+
+  constructor(reader: ByteReader, start: number, text: string, what: string) {
+    this.#reader = reader;
+    this.#start = start;
+    this.#text = text;
+    this.#what = what;
+  }
+
+  parse(): Json {
+    const value = this.#value(0);
+    this.#match(SPACE);
+    if (this.#at < this.#text.length) throw this.#error('the end');
+    return value;
+  }
+
+  #value(depth: number): Json {
+    if (depth > MAX_DEPTH) throw this.#error(`at most ${MAX_DEPTH} levels`);
+    this.#match(SPACE);
+    switch (this.#text[this.#at]) {
+      case '{':
+        return this.#object(depth);
+      case '[':
+        return this.#array(depth);
+      case '"':
+        return this.#string();
+      case 't':
+        return this.#word('true', true);
+      case 'f':
+        return this.#word('false', false);
+      case 'n':
+        return this.#word('null', null);
+      default:
+        return Number(this.#match(NUMBER) || this.#fail('a value'));
+    }
+  }
+
+  #object(depth: number): Json {
+    const out = new Map<string, Json>();
+    this.#at++;
+    if (this.#take('}')) return out;
+    do {
+      this.#match(SPACE);
+      const at = this.#at;
+      const key = this.#string();
+      if (out.has(key)) throw this.#error('each key once', at);
+      if (!this.#take(':')) throw this.#error('a colon');
+      out.set(key, this.#value(depth + 1));
+    } while (this.#take(','));
+    if (!this.#take('}')) throw this.#error('a comma or a closing brace');
+    return out;
+  }
+
+  #array(depth: number): Json {
+    const out: Json[] = [];
+    this.#at++;
+    if (this.#take(']')) return out;
+    do out.push(this.#value(depth + 1));
+    while (this.#take(','));
+    if (!this.#take(']')) throw this.#error('a comma or a closing bracket');
+    return out;
+  }
+
+  #string(): string {
+    const text = this.#text;
+    const start = this.#at;
+    if (text[start] !== '"') throw this.#error('a string');
+    let end = start + 1;
+    while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+    this.#at = end + 1;
+    try {
+      return JSON.parse(text.slice(start, end + 1)) as string;
+    } catch {
+      throw this.#error('a string', start);
+    }
+  }
+
+  #word<T>(word: string, value: T): T {
+    if (!this.#text.startsWith(word, this.#at)) throw this.#error('a value');
+    this.#at += word.length;
+    return value;
+  }
+
+  /** Consumes a mark after optional space. */
+  #take(mark: string): boolean {
+    this.#match(SPACE);
+    if (this.#text[this.#at] !== mark) return false;
+    this.#at++;
+    return true;
+  }
+
+  #match(pattern: RegExp): string {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text)?.[0] ?? '';
+    this.#at += found.length;
+    return found;
+  }
+
+  #fail(expected: string): never {
+    throw this.#error(expected);
+  }
+
+  #error(expected: string, at: number = this.#at): Error {
+    const got = at < this.#text.length ? JSON.stringify(this.#text.slice(at, at + 20)) : 'the end';
+    const offset = this.#start + new TextEncoder().encode(this.#text.slice(0, at)).length;
+    return this.#reader.error(this.#what, expected, got, offset);
+  }
+}
