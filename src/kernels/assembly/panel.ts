@@ -1,0 +1,19 @@
+/**
+ * Rewrites what depends on the input's quantization in `count` panels of 8 channels, `panelBytes` apart: the integer bias
+ * becomes -zeroPoint * weightSum[channel], the scale weightScale[channel] * inputScale. Both arrays are padded to 8.
+ */
+export function panel_set_input(
+  panels: usize, panelBytes: usize, count: i32, weightSums: usize, weightScales: usize, zeroPoint: i32, inputScale: f32,
+): void {
+  const z = i32x4.splat(-zeroPoint), s = f32x4.splat(inputScale);
+  const tail = panelBytes - 32;
+  for (let i = 0; i < count; i++) {
+    v128.store(panels, i32x4.mul(v128.load(weightSums), z));
+    v128.store(panels, i32x4.mul(v128.load(weightSums, 16), z), 16);
+    v128.store(panels + tail, f32x4.mul(v128.load(weightScales), s));
+    v128.store(panels + tail, f32x4.mul(v128.load(weightScales, 16), s), 16);
+    panels += panelBytes;
+    weightSums += 32;
+    weightScales += 32;
+  }
+}

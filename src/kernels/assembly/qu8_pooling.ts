@@ -1,0 +1,49 @@
+import { bias_bits, low_bits, requantize_lanes, store_u8_lanes } from "./requantize";
+
+// Pooling of one window, all channels: `height` rows of `width` pixels, `rowStride` and `pixelStride` bytes apart (so a
+// dilated window is a larger stride). Reads whole vectors of 16 channels, stores `channels` bytes.
+
+/** out[c] = largest byte of channel c in the window. */
+export function u8_window_max(input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32, out: usize): void {
+  for (let c = 0; c < channels; c += 16) {
+    let best = i8x16.splat(0);
+    let line = input + c;
+    for (let h = 0; h < height; h++) {
+      let p = line;
+      for (let w = 0; w < width; w++) {
+        best = i8x16.max_u(best, v128.load(p));
+        p += pixelStride;
+      }
+      line += rowStride;
+    }
+    store_u8_lanes(out + c, best, channels - c);
+  }
+}
+
+/** out[c] = clamp(nearbyint((bias + sum of channel c) * multiplier) + zeroPoint, 0, 255). */
+export function qu8_window_mean(
+  input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32,
+  bias: i32, multiplier: f32, zeroPoint: i32, out: usize,
+): void {
+  const scale = f32x4.splat(multiplier), low = low_bits(0, zeroPoint), offset = bias_bits(zeroPoint);
+  for (let c = 0; c < channels; c += 16) {
+    let s0 = i32x4.splat(bias), s1 = s0, s2 = s0, s3 = s0;
+    let line = input + c;
+    for (let h = 0; h < height; h++) {
+      let p = line;
+      for (let w = 0; w < width; w++) {
+        const v = v128.load(p);
+        const lo = i16x8.extend_low_i8x16_u(v), hi = i16x8.extend_high_i8x16_u(v);
+        s0 = i32x4.add(s0, i32x4.extend_low_i16x8_u(lo));
+        s1 = i32x4.add(s1, i32x4.extend_high_i16x8_u(lo));
+        s2 = i32x4.add(s2, i32x4.extend_low_i16x8_u(hi));
+        s3 = i32x4.add(s3, i32x4.extend_high_i16x8_u(hi));
+        p += pixelStride;
+      }
+      line += rowStride;
+    }
+    const x = i16x8.narrow_i32x4_s(requantize_lanes(s0, scale, low, offset), requantize_lanes(s1, scale, low, offset));
+    const y = i16x8.narrow_i32x4_s(requantize_lanes(s2, scale, low, offset), requantize_lanes(s3, scale, low, offset));
+    store_u8_lanes(out + c, i8x16.narrow_i16x8_u(x, y), channels - c);
+  }
+}
