@@ -1,0 +1,59 @@
+/** Distance between expansion points, and where erf has become ±1 in double precision. */
+const STEP = 1 / 8;
+const LIMIT = 6;
+const DEGREE = 12;
+const POINTS = LIMIT / STEP + 1;
+
+let table: Float64Array | null = null;
+
+/**
+ * The error function to double precision (a few units in the last place).
+ *
+ * Taylor expansions around the multiples of 1/8, whose coefficients follow from erf itself and its derivatives
+ * `erf⁽ᵏ⁺¹⁾(x) = (−1)ᵏ · 2/√π · Hₖ(x) · e^(−x²)` (Hₖ: Hermite polynomials; Abramowitz and Stegun 7.1.19). Within
+ * 1/16 of a point the first dropped term is below 1e-17.
+ */
+export function erf(x: number): number {
+  table ??= expansions();
+  const t = table;
+  const a = Math.abs(x);
+  if (!(a < LIMIT)) return Number.isNaN(x) ? x : Math.sign(x);
+  const k = Math.round(a / STEP);
+  const h = a - k * STEP;
+  const at = k * (DEGREE + 1);
+  let y = t[at + DEGREE];
+  for (let i = DEGREE - 1; i >= 0; i--) y = y * h + t[at + i];
+  return x < 0 ? -y : y;
+}
+
+function expansions(): Float64Array {
+  const coefficients = new Float64Array(POINTS * (DEGREE + 1));
+  for (let k = 0; k < POINTS; k++) {
+    const x = k * STEP;
+    const at = k * (DEGREE + 1);
+    coefficients[at] = erfBySeries(x);
+    let before = 0;
+    let hermite = 1;
+    let scale = (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x);
+    for (let n = 1; n <= DEGREE; n++) {
+      scale /= n;
+      coefficients[at + n] = scale * hermite;
+      const next = 2 * x * hermite - 2 * (n - 1) * before;
+      before = hermite;
+      hermite = next;
+      scale = -scale;
+    }
+  }
+  return coefficients;
+}
+
+/** Abramowitz and Stegun 7.1.6: a series of positive terms, so that nothing cancels. */
+function erfBySeries(x: number): number {
+  let term = x;
+  let sum = x;
+  for (let n = 1; term > sum * 1e-18; n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return Math.min((2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum, 1);
+}
