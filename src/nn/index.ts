@@ -1,0 +1,15 @@
+export * from './activation.ts';
+export * from './batch-norm.ts';
+export * from './containers.ts';
+export * from './conv.ts';
+export * from './conv-transpose.ts';
+export * from './deep-copy.ts';
+export * from './dropout.ts';
+export * from './flatten.ts';
+export * from './fusion.ts';
+export * as init from './init.ts';
+export * as intrinsic from './intrinsic/index.ts';
+export * from './linear.ts';
+export * from './module.ts';
+export * from './parameter.ts';
+export * from './pooling.ts';

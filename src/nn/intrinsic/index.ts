@@ -1,0 +1,2 @@
+export * from './fused.ts';
+export * from './fused-module.ts';
