@@ -27,7 +27,7 @@ const reluLoop: MapLoop = (x, y) => {
     );
     return;
   }
-  for (let i = 0; i < y.length; i++) y[i] = x[i] < 0 ? 0 : x[i];
+  for (let i = 0; i < y.length; i++) y[i] = Math.max(x[i], 0);
 };
 const clampLoop: MapLoop = (x, y, min, max) => {
   for (let i = 0; i < y.length; i++) y[i] = Math.min(Math.max(x[i], min), max);
@@ -79,7 +79,7 @@ const preluLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
 
 /** A parameter as the kernels see it: PyTorch casts scalars to the tensor's dtype. */
 function parameter(value: number, x: Tensor): number {
-  return x.dtype === 'float64' ? value : Math.fround(value);
+  return x.dtype === 'float32' ? Math.fround(value) : value;
 }
 
 /** The slopes of `prelu` shaped to broadcast over dimension 1. */
