@@ -62,9 +62,7 @@ export interface LayerOps {
   adaptiveAvgPool2d(x: Tensor, outputSize: readonly number[]): Tensor;
   interpolate(x: Tensor, options: InterpolateOptions): Tensor;
 
-  /**
-   * Batch normalization with batch statistics over every dimension but 1: [output, mean, 1/√(biased variance + eps)].
-   */
+  /** Batch normalization with batch statistics over every dimension but 1: [output, mean, biased variance]. */
   batchNormTrain(x: Tensor, weight: Tensor | null, bias: Tensor | null, eps: number): [Tensor, Tensor, Tensor];
   /** Batch normalization with given statistics. */
   batchNormEval(

@@ -1,0 +1,50 @@
+import { interpolateGrad } from '../../ops/float/interpolate.ts';
+import { adaptiveAvgPoolGrad, avgPoolGrad, maxPoolGrad } from '../../ops/float/pool.ts';
+import type { LayerOps } from '../../ops/signatures/index.ts';
+import type { AvgPoolGeometry, PoolGeometry } from '../../ops/signatures/layer.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { RulesOf } from './rule.ts';
+
+type PoolOps = Pick<
+  LayerOps,
+  | 'maxPool1d'
+  | 'maxPool2d'
+  | 'maxPool3d'
+  | 'avgPool1d'
+  | 'avgPool2d'
+  | 'avgPool3d'
+  | 'adaptiveAvgPool1d'
+  | 'adaptiveAvgPool2d'
+  | 'interpolate'
+>;
+
+/** Gradients of pools and of resizing. */
+export const poolRules: RulesOf<PoolOps> = {
+  maxPool1d: maxPoolRule('maxPool1d'),
+  maxPool2d: maxPoolRule('maxPool2d'),
+  maxPool3d: maxPoolRule('maxPool3d'),
+  avgPool1d: avgPoolRule('avgPool1d'),
+  avgPool2d: avgPoolRule('avgPool2d'),
+  avgPool3d: avgPoolRule('avgPool3d'),
+  adaptiveAvgPool1d: (_out, x, size) => (grad) => [
+    adaptiveAvgPoolGrad('adaptiveAvgPool1d', grad, x.shape, size),
+  ],
+  adaptiveAvgPool2d: (_out, x, size) => (grad) => [
+    adaptiveAvgPoolGrad('adaptiveAvgPool2d', grad, x.shape, size),
+  ],
+  interpolate: (_out, x, options) => (grad) => [interpolateGrad(grad, x.shape, options)],
+};
+
+type Gradients = (grad: Tensor) => readonly Tensor[];
+
+/**
+ * Where each maximum came from is found again on the way back, in the pass that scatters the gradient: the input is
+ * kept anyway, and inference pays nothing for indices.
+ */
+function maxPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: PoolGeometry) => Gradients {
+  return (_out, x, geometry) => (grad) => [maxPoolGrad(fn, grad, x, geometry)];
+}
+
+function avgPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: AvgPoolGeometry) => Gradients {
+  return (_out, x, geometry) => (grad) => [avgPoolGrad(fn, grad, x.shape, geometry)];
+}

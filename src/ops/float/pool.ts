@@ -1,0 +1,259 @@
+import { ArgumentError, ShapeError } from '../../core/errors.ts';
+import { product } from '../../core/math.ts';
+import { formatShape, type Shape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { AvgPoolGeometry, PoolGeometry } from '../signatures/layer.ts';
+import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
+
+/**
+ * One window per output pixel as a list of input pixels: those of output pixel `o` are `pixels[starts[o]] …
+ * pixels[starts[o + 1] − 1]`, all within one image. `divisors` is what an average divides by.
+ */
+interface Windows {
+  readonly outSize: readonly number[];
+  readonly starts: Int32Array;
+  readonly pixels: Int32Array;
+  readonly divisors: Float64Array;
+}
+
+/** Max pooling over 1 to 3 spatial dimensions, channels-last. NaN wins. Source: `torch.max_pool2d`. */
+export function maxPool(fn: string, x: Tensor, geometry: PoolGeometry): Tensor {
+  const windows = slidingWindows(fn, x.shape, geometry, true);
+  const [batch, channels] = x.shape;
+  const { starts, pixels } = windows;
+  const outPixels = starts.length - 1;
+  const inPixels = product(x.shape.slice(2));
+  const input = channelsLastData(x);
+  const out = allocateLike(input, batch * outPixels * channels);
+  for (let n = 0; n < batch; n++) {
+    for (let o = 0; o < outPixels; o++) {
+      const to = (n * outPixels + o) * channels;
+      const first = (n * inPixels + pixels[starts[o]]) * channels;
+      for (let c = 0; c < channels; c++) out[to + c] = input[first + c];
+      for (let w = starts[o] + 1; w < starts[o + 1]; w++) {
+        const from = (n * inPixels + pixels[w]) * channels;
+        for (let c = 0; c < channels; c++) {
+          const v = input[from + c];
+          if (v > out[to + c] || v !== v) out[to + c] = v;
+        }
+      }
+    }
+  }
+  return channelsLastTensor(out, [batch, channels, ...windows.outSize], x.dtype);
+}
+
+/** Gradient of {@link maxPool}: each output's gradient goes to the element its maximum came from (the first, in a tie). */
+export function maxPoolGrad(fn: string, gradOut: Tensor, x: Tensor, geometry: PoolGeometry): Tensor {
+  const { starts, pixels } = slidingWindows(fn, x.shape, geometry, true);
+  const [batch, channels] = x.shape;
+  const outPixels = starts.length - 1;
+  const inPixels = product(x.shape.slice(2));
+  const input = channelsLastData(x);
+  const grad = channelsLastData(gradOut);
+  const out = allocateLike(input, input.length);
+  const best = allocateLike(input, channels);
+  const where = new Int32Array(channels);
+  for (let n = 0; n < batch; n++) {
+    for (let o = 0; o < outPixels; o++) {
+      const first = (n * inPixels + pixels[starts[o]]) * channels;
+      for (let c = 0; c < channels; c++) {
+        best[c] = input[first + c];
+        where[c] = first + c;
+      }
+      for (let w = starts[o] + 1; w < starts[o + 1]; w++) {
+        const from = (n * inPixels + pixels[w]) * channels;
+        for (let c = 0; c < channels; c++) {
+          const v = input[from + c];
+          if (v > best[c] || v !== v) {
+            best[c] = v;
+            where[c] = from + c;
+          }
+        }
+      }
+      const at = (n * outPixels + o) * channels;
+      for (let c = 0; c < channels; c++) out[where[c]] += grad[at + c];
+    }
+  }
+  return channelsLastTensor(out, x.shape, x.dtype);
+}
+
+/** Average pooling over 1 to 3 spatial dimensions, channels-last. Source: `torch.avg_pool2d`. */
+export function avgPool(fn: string, x: Tensor, geometry: AvgPoolGeometry): Tensor {
+  return average(fn, x, slidingWindows(fn, x.shape, geometry, geometry.countIncludePad));
+}
+
+/** Gradient of {@link avgPool} with respect to an input of `inputShape`. */
+export function avgPoolGrad(
+  fn: string,
+  gradOut: Tensor,
+  inputShape: Shape,
+  geometry: AvgPoolGeometry,
+): Tensor {
+  return averageGrad(gradOut, inputShape, slidingWindows(fn, inputShape, geometry, geometry.countIncludePad));
+}
+
+/** Averages over `outputSize` windows that share the input as evenly as can be. Source: `torch.adaptive_avg_pool2d`. */
+export function adaptiveAvgPool(fn: string, x: Tensor, outputSize: readonly number[]): Tensor {
+  return average(fn, x, adaptiveWindows(fn, x.shape, outputSize));
+}
+
+/** Gradient of {@link adaptiveAvgPool} with respect to an input of `inputShape`. */
+export function adaptiveAvgPoolGrad(
+  fn: string,
+  gradOut: Tensor,
+  inputShape: Shape,
+  outputSize: readonly number[],
+): Tensor {
+  return averageGrad(gradOut, inputShape, adaptiveWindows(fn, inputShape, outputSize));
+}
+
+function average(fn: string, x: Tensor, windows: Windows): Tensor {
+  const dtype = requireFloat(fn, { input: x });
+  const [batch, channels] = x.shape;
+  const { starts, pixels, divisors } = windows;
+  const outPixels = starts.length - 1;
+  const inPixels = product(x.shape.slice(2));
+  const input = channelsLastData(x);
+  const out = allocateLike(input, batch * outPixels * channels);
+  const sums = new Float64Array(channels);
+  for (let n = 0; n < batch; n++) {
+    for (let o = 0; o < outPixels; o++) {
+      sums.fill(0);
+      for (let w = starts[o]; w < starts[o + 1]; w++) {
+        const from = (n * inPixels + pixels[w]) * channels;
+        for (let c = 0; c < channels; c++) sums[c] += input[from + c];
+      }
+      const to = (n * outPixels + o) * channels;
+      const divisor = divisors[o];
+      for (let c = 0; c < channels; c++) out[to + c] = sums[c] / divisor;
+    }
+  }
+  return channelsLastTensor(out, [batch, channels, ...windows.outSize], dtype);
+}
+
+function averageGrad(gradOut: Tensor, inputShape: Shape, windows: Windows): Tensor {
+  const [batch, channels] = inputShape;
+  const { starts, pixels, divisors } = windows;
+  const outPixels = starts.length - 1;
+  const inPixels = product(inputShape.slice(2));
+  const grad = channelsLastData(gradOut);
+  const out = allocateLike(grad, product(inputShape));
+  for (let n = 0; n < batch; n++) {
+    for (let o = 0; o < outPixels; o++) {
+      const at = (n * outPixels + o) * channels;
+      const share = 1 / divisors[o];
+      for (let w = starts[o]; w < starts[o + 1]; w++) {
+        const to = (n * inPixels + pixels[w]) * channels;
+        for (let c = 0; c < channels; c++) out[to + c] += grad[at + c] * share;
+      }
+    }
+  }
+  return channelsLastTensor(out, inputShape, gradOut.dtype);
+}
+
+/** First input place, end (exclusive) and step of every window along one dimension, and the size an average counts. */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+  readonly step: number;
+  readonly counted: number;
+}
+
+function slidingWindows(fn: string, shape: Shape, geometry: PoolGeometry, countPadding: boolean): Windows {
+  const { kernelSize, stride, padding, dilation, ceilMode } = geometry;
+  checkRank(fn, shape, kernelSize.length);
+  const spans = kernelSize.map((k, d): Span[] => {
+    const size = shape[d + 2];
+    const reach = dilation[d] * (k - 1) + 1;
+    if (padding[d] * 2 > k || padding[d] < 0) {
+      throw new ArgumentError({
+        fn,
+        argument: 'padding',
+        expected: `from 0 to half of the window (${k})`,
+        got: String(padding[d]),
+      });
+    }
+    const span = size + 2 * padding[d] - reach;
+    let count = (ceilMode ? Math.ceil(span / stride[d]) : Math.floor(span / stride[d])) + 1;
+    // The last window of ceil mode must start inside the input or its left padding.
+    if (ceilMode && (count - 1) * stride[d] >= size + padding[d]) count--;
+    if (count < 1) {
+      throw new ShapeError({
+        fn,
+        argument: 'input',
+        expected: `a padded size of at least ${reach} in dimension ${d + 2}`,
+        got: String(size + 2 * padding[d]),
+      });
+    }
+    return Array.from({ length: count }, (_, o) => {
+      const from = o * stride[d] - padding[d];
+      const padded = Math.min(from + k, size + padding[d]) - from;
+      const start = from < 0 ? from + Math.ceil(-from / dilation[d]) * dilation[d] : from;
+      const end = Math.min(from + reach, size);
+      return { start, end, step: dilation[d], counted: countPadding ? padded : end - start };
+    });
+  });
+  return combine(shape, spans);
+}
+
+function adaptiveWindows(fn: string, shape: Shape, outputSize: readonly number[]): Windows {
+  checkRank(fn, shape, outputSize.length);
+  const spans = outputSize.map((count, d) => {
+    if (!Number.isInteger(count) || count < 1) {
+      throw new ArgumentError({
+        fn,
+        argument: 'outputSize',
+        expected: 'positive whole numbers',
+        got: String(count),
+      });
+    }
+    const size = shape[d + 2];
+    return Array.from({ length: count }, (_, o): Span => {
+      const start = Math.floor((o * size) / count);
+      const end = Math.ceil(((o + 1) * size) / count);
+      return { start, end, step: 1, counted: end - start };
+    });
+  });
+  return combine(shape, spans);
+}
+
+function combine(shape: Shape, spans: readonly (readonly Span[])[]): Windows {
+  const outSize = spans.map((s) => s.length);
+  const outPixels = product(outSize);
+  const starts = new Int32Array(outPixels + 1);
+  const divisors = new Float64Array(outPixels);
+  const one: Span = { start: 0, end: 1, step: 1, counted: 1 };
+  // One to three dimensions are walked as three, the missing leading ones of size one.
+  const [zs, ys, xs] = [...new Array<readonly Span[]>(3 - spans.length).fill([one]), ...spans];
+  const height = spans.length >= 2 ? shape[shape.length - 2] : 1;
+  const width = shape[shape.length - 1];
+  const places = (list: readonly Span[]): number =>
+    list.reduce((sum, s) => sum + Math.max(0, Math.ceil((s.end - s.start) / s.step)), 0);
+  const pixels = new Int32Array(places(zs) * places(ys) * places(xs));
+  let o = 0;
+  let at = 0;
+  for (const sz of zs) {
+    for (const sy of ys) {
+      for (const sx of xs) {
+        for (let z = sz.start; z < sz.end; z += sz.step) {
+          for (let y = sy.start; y < sy.end; y += sy.step) {
+            for (let x = sx.start; x < sx.end; x += sx.step) pixels[at++] = (z * height + y) * width + x;
+          }
+        }
+        divisors[o] = sz.counted * sy.counted * sx.counted;
+        starts[++o] = at;
+      }
+    }
+  }
+  return { outSize, starts, pixels, divisors };
+}
+
+function checkRank(fn: string, shape: Shape, spatial: number): void {
+  if (shape.length === spatial + 2) return;
+  throw new ShapeError({
+    fn,
+    argument: 'input',
+    expected: `${spatial + 2} dimensions (batch, channels and ${spatial} spatial)`,
+    got: formatShape(shape),
+  });
+}
