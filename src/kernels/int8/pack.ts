@@ -1,0 +1,501 @@
+import { ArgumentError, KernelError, ShapeError } from '../../core/errors.ts';
+import { roundHalfEven } from '../../core/math.ts';
+import { type Allocation, engine as defaultEngine, type Engine } from '../engine.ts';
+import type { ConvGeometry } from '../geometry.ts';
+import { toUnsigned } from './signedness.ts';
+
+/** Arguments of {@link packConvWeights}. */
+export interface ConvWeights {
+  /** `[outChannels][taps][inChannelsPerGroup]`, channels last (PyTorch's OIHW permuted to OHWI). */
+  readonly weight: Int8Array | Uint8Array;
+  readonly outChannels: number;
+  /** Product of the spatial kernel sizes; 1 for a linear layer. */
+  readonly taps: number;
+  /**
+   * Innermost kernel size of a convolution whose innermost dilation is 1. It lets inputs of few channels (the first layer of
+   * an image network) be read a kernel line at a time; leave it out otherwise.
+   */
+  readonly contiguousTaps?: number;
+  readonly inChannelsPerGroup: number;
+  readonly groups: number;
+  /** Per output channel, in the weights' own range; zeros for symmetric weights. */
+  readonly weightZeroPoints: ArrayLike<number>;
+  readonly engine?: Engine;
+}
+
+/** Arguments of {@link PackedConvWeights.setQuantization}. */
+export interface ConvQuantization {
+  /** Per output channel, in real units. */
+  readonly bias: Float32Array | null;
+  readonly inputScale: number;
+  /** In the range of the input's dtype: 0..255 for `Uint8Array`, -128..127 for `Int8Array`. */
+  readonly inputZeroPoint: number;
+  /** Per output channel. */
+  readonly weightScales: ArrayLike<number>;
+  /** Parameters of the quantized output, or null for a float32 output. */
+  readonly output: { readonly scale: number; readonly zeroPoint: number } | null;
+}
+
+/** Which kernel reads the panels, and how they are laid out. */
+export interface PanelFormat {
+  /** `s8`: weights as they are, for the 8-bit dot product; `s16`: weights minus zero point, widened. */
+  readonly weightType: 's8' | 's16';
+  readonly depthwise: boolean;
+  /** Output channels a panel holds. */
+  readonly columns: number;
+  /** Weights of one output channel in one step. */
+  readonly step: number;
+  /** Rows of the indirection table per output pixel: taps, padded for depthwise kernels to whole steps. */
+  readonly slots: number;
+  /** Bytes one tap reads: channels of the group, or a whole kernel line when `mergedTaps` > 1. */
+  readonly tapChannels: number;
+  /** Innermost taps read as one contiguous run, for inputs of few channels; 1 when every tap is its own row. */
+  readonly mergedTaps: number;
+  readonly panelBytes: number;
+  /** Runs of panels that read different input channels: the groups, or 1 for depthwise kernels. */
+  readonly panelGroups: number;
+  readonly panelsPerGroup: number;
+}
+
+/** Inputs with fewer channels than this read a whole kernel line at once, since four-byte steps would be half empty. */
+const MERGE_BELOW_CHANNELS = 8;
+
+/** What {@link PackedConvWeights.setQuantization} computed, before the input's signedness is known. */
+interface QuantizationState {
+  readonly inputZeroPoint: number;
+  readonly biases: Int32Array;
+  readonly scales: Float32Array;
+  /** Padded to whole panels; null for a quantized output. */
+  readonly floatBias: Float32Array | null;
+}
+
+/** Arrays of {@link PackedConvWeights.setDynamicQuantization} and where they were put. */
+interface DynamicState {
+  readonly bias: Float32Array | null;
+  readonly weightScales: Float32Array;
+  readonly sums: number;
+  readonly scales: number;
+  readonly floatBias: number;
+}
+
+const freeOnCollection = new FinalizationRegistry<Allocation[]>((owned) => {
+  for (const allocation of owned) allocation.free();
+});
+
+/**
+ * Weights of a convolution or linear layer in the engine's memory, laid out for its int8 kernels. Made by
+ * {@link packConvWeights}; holds memory until {@link free}, disposal or garbage collection.
+ */
+export class PackedConvWeights {
+  readonly engine: Engine;
+  readonly outChannels: number;
+  readonly taps: number;
+  readonly inChannelsPerGroup: number;
+  readonly groups: number;
+  readonly format: PanelFormat;
+  /** Σ(w − zero point) per output channel, what an input zero point of one adds to an accumulator. */
+  readonly weightSums: Int32Array;
+  /** Indirection table of the last geometry, kept by the convolution that built it. */
+  cachedTable: { readonly geometry: ConvGeometry; readonly ptr: number } | null = null;
+  #quantization: QuantizationState | null = null;
+  #dynamic: DynamicState | null = null;
+  #headers: { readonly bias: Int32Array; readonly scale: Float32Array } | null = null;
+  readonly #panels: Allocation;
+  /** Shared with the finalizer, which must not keep `this` alive. */
+  readonly #owned: Allocation[];
+  readonly #extra = new Map<string, Allocation>();
+  #freed = false;
+
+  /** Use {@link packConvWeights}. */
+  constructor(
+    weights: ConvWeights,
+    format: PanelFormat,
+    weightSums: Int32Array,
+    panels: Allocation,
+    engine: Engine,
+  ) {
+    this.engine = engine;
+    this.outChannels = weights.outChannels;
+    this.taps = weights.taps;
+    this.inChannelsPerGroup = weights.inChannelsPerGroup;
+    this.groups = weights.groups;
+    this.format = format;
+    this.weightSums = weightSums;
+    this.#panels = panels;
+    this.#owned = [panels];
+    freeOnCollection.register(this, this.#owned, this);
+  }
+
+  /** Channels of the input image, all groups together. */
+  get inChannels(): number {
+    return this.inChannelsPerGroup * this.groups;
+  }
+
+  /** Address of the first panel. */
+  get ptr(): number {
+    this.#checkLive('PackedConvWeights');
+    return this.#panels.ptr;
+  }
+
+  /**
+   * Sets the parameters the next run uses. Cheap: channel headers are rewritten only when their numbers have changed.
+   *
+   * The integer bias is `nearbyint(bias / (inputScale · weightScale))`, clamped to int32, minus
+   * `inputZeroPoint · Σ(w − weightZeroPoint)`; the scale is `weightScale · inputScale / output.scale`, every step in float32
+   * as in QNNPACK. With `output: null` the scale is `weightScale · inputScale` and the float bias is added afterwards.
+   *
+   * @throws ShapeError for arrays that are not one per channel, ArgumentError for scales that are not positive and finite.
+   */
+  setQuantization(quantization: ConvQuantization): void {
+    const fn = 'PackedConvWeights.setQuantization';
+    this.#checkLive(fn);
+    const { bias, weightScales, inputZeroPoint, output } = quantization;
+    const n = this.outChannels;
+    checkPerChannel(fn, 'bias', bias, n);
+    checkPerChannel(fn, 'weightScales', weightScales, n);
+    const inputScale = positiveScale(fn, 'inputScale', quantization.inputScale);
+    const outputScale = output && positiveScale(fn, 'output.scale', output.scale);
+    const biases = new Int32Array(n);
+    const scales = new Float32Array(n);
+    for (let c = 0; c < n; c++) {
+      const accScale = Math.fround(positiveScale(fn, `weightScales[${c}]`, weightScales[c]) * inputScale);
+      const rounded = bias && outputScale ? roundHalfEven(Math.fround(bias[c] / accScale)) : 0;
+      biases[c] = Math.min(Math.max(rounded, -(2 ** 31)), 2 ** 31 - 1);
+      scales[c] = outputScale ? accScale / outputScale : accScale;
+    }
+    const floatBias = outputScale ? null : this.#paddedFloats(bias);
+    this.#quantization = { inputZeroPoint, biases, scales, floatBias };
+  }
+
+  /**
+   * Brings the panels up to date with {@link setQuantization} for activations of the given signedness.
+   *
+   * @returns the input zero point as the kernels see it (0..255), and the address of the padded float bias (0 when the
+   * output is quantized).
+   * @throws KernelError when setQuantization was never called; ArgumentError when the zero point does not fit the dtype.
+   */
+  prepare(fn: string, signedInput: boolean): { readonly inputZeroPoint: number; readonly floatBias: number } {
+    this.#checkLive(fn);
+    const state = this.#quantization;
+    if (!state) {
+      throw new KernelError({
+        fn,
+        argument: 'packed',
+        expected: 'packed weights with quantization parameters',
+        got: 'weights for which setQuantization was never called',
+      });
+    }
+    const inputZeroPoint = toUnsigned(fn, 'inputZeroPoint', state.inputZeroPoint, signedInput);
+    const biases = state.biases.map((bias, c) => bias - Math.imul(inputZeroPoint, this.weightSums[c]));
+    this.#writeHeaders(biases, state.scales);
+    if (!state.floatBias) return { inputZeroPoint, floatBias: 0 };
+    const { ptr } = this.reserve('floatBias', state.floatBias.byteLength);
+    this.engine.heap.f32.set(state.floatBias, ptr >> 2);
+    return { inputZeroPoint, floatBias: ptr };
+  }
+
+  /**
+   * Stores what stays the same between the calls of a dynamic layer: weight scales and bias, padded to whole panels.
+   * Nothing happens when they are the arrays of the previous call.
+   */
+  setDynamicQuantization(bias: Float32Array | null, weightScales: Float32Array): void {
+    const fn = 'PackedConvWeights.setDynamicQuantization';
+    this.#checkLive(fn);
+    if (this.#dynamic?.bias === bias && this.#dynamic.weightScales === weightScales) return;
+    checkPerChannel(fn, 'bias', bias, this.outChannels);
+    checkPerChannel(fn, 'weightScales', weightScales, this.outChannels);
+    weightScales.forEach((scale, c) => void positiveScale(fn, `weightScales[${c}]`, scale));
+    const bytes = 4 * paddedChannels(this.format);
+    const sums = this.reserve('weightSums', bytes).ptr;
+    const scales = this.reserve('weightScales', bytes).ptr;
+    const floatBias = this.reserve('dynamicBias', bytes).ptr;
+    const { f32, i32 } = this.engine.heap;
+    i32.fill(0, sums >> 2, (sums + bytes) >> 2);
+    f32.set(this.#paddedFloats(weightScales), scales >> 2);
+    f32.set(this.#paddedFloats(bias), floatBias >> 2);
+    this.weightSums.forEach((sum, c) => {
+      i32[(sums >> 2) + paddedChannel(this.format, this.outChannels, c)] = sum;
+    });
+    this.#dynamic = { bias, weightScales, sums, scales, floatBias };
+  }
+
+  /**
+   * Rewrites the panels for the input quantization a dynamic layer has just chosen, by a vector kernel. Returns the address
+   * of the padded float bias.
+   */
+  prepareDynamic(fn: string, inputScale: number, inputZeroPoint: number): number {
+    this.#checkLive(fn);
+    if (!this.#dynamic) {
+      throw new KernelError({
+        fn,
+        argument: 'packed',
+        expected: 'a previous setDynamicQuantization',
+        got: 'none',
+      });
+    }
+    const { panelBytes, panelGroups, panelsPerGroup } = this.format;
+    const { sums, scales, floatBias } = this.#dynamic;
+    const count = panelGroups * panelsPerGroup;
+    this.engine.kernels.panel_set_input(
+      this.ptr,
+      panelBytes,
+      count,
+      sums,
+      scales,
+      inputZeroPoint,
+      inputScale,
+    );
+    this.#headers = null;
+    return floatBias;
+  }
+
+  /**
+   * Memory of this layer beside its panels (indirection table, float bias), replaced when another size is asked for and
+   * freed together with the panels.
+   */
+  reserve(name: string, bytes: number): Allocation {
+    this.#checkLive('PackedConvWeights.reserve');
+    const existing = this.#extra.get(name);
+    if (existing?.bytes === bytes) return existing;
+    if (existing) {
+      existing.free();
+      this.#owned.splice(this.#owned.indexOf(existing), 1);
+    }
+    const allocation = this.engine.alloc(bytes, 'packed');
+    this.#extra.set(name, allocation);
+    this.#owned.push(allocation);
+    return allocation;
+  }
+
+  /** Gives the memory back. The object cannot be used afterwards; freeing twice is harmless. */
+  free(): void {
+    if (this.#freed) return;
+    this.#freed = true;
+    freeOnCollection.unregister(this);
+    for (const allocation of this.#owned) allocation.free();
+    this.#extra.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  #writeHeaders(biases: Int32Array, scales: Float32Array): void {
+    const old = this.#headers;
+    if (old && biases.every((v, c) => v === old.bias[c]) && scales.every((v, c) => v === old.scale[c]))
+      return;
+    const { columns, panelBytes } = this.format;
+    const { i32, f32 } = this.engine.heap;
+    for (let c = 0; c < this.outChannels; c++) {
+      const padded = paddedChannel(this.format, this.outChannels, c);
+      const panel = this.ptr + Math.floor(padded / columns) * panelBytes;
+      i32[(panel >> 2) + (padded % columns)] = biases[c];
+      f32[((panel + panelBytes) >> 2) - columns + (padded % columns)] = scales[c];
+    }
+    this.#headers = { bias: biases, scale: scales };
+  }
+
+  /** Values of the output channels at their padded places; zeros elsewhere and for null. */
+  #paddedFloats(values: ArrayLike<number> | null): Float32Array {
+    const padded = new Float32Array(paddedChannels(this.format));
+    for (let c = 0; values && c < this.outChannels; c++)
+      padded[paddedChannel(this.format, this.outChannels, c)] = values[c];
+    return padded;
+  }
+
+  #checkLive(fn: string): void {
+    if (!this.#freed) return;
+    throw new KernelError({
+      fn,
+      argument: 'packed',
+      expected: 'live packed weights',
+      got: 'weights that were freed',
+    });
+  }
+}
+
+/** Output channels with every panel filled up. */
+function paddedChannels(format: PanelFormat): number {
+  return format.panelGroups * format.panelsPerGroup * format.columns;
+}
+
+/** Index of an output channel among the {@link paddedChannels}. */
+function paddedChannel(format: PanelFormat, outChannels: number, channel: number): number {
+  const perGroup = outChannels / format.panelGroups;
+  const group = Math.floor(channel / perGroup);
+  return group * format.panelsPerGroup * format.columns + (channel - group * perGroup);
+}
+
+function checkPerChannel(
+  fn: string,
+  argument: string,
+  values: ArrayLike<number> | null,
+  channels: number,
+): void {
+  if (!values || values.length === channels) return;
+  throw new ShapeError({
+    fn,
+    argument,
+    expected: `${channels} elements, one per output channel`,
+    got: `${values.length}`,
+  });
+}
+
+/** A scale as float32. */
+function positiveScale(fn: string, argument: string, value: number): number {
+  const scale = Math.fround(value);
+  if (scale > 0 && scale < Number.POSITIVE_INFINITY) return scale;
+  throw new ArgumentError({ fn, argument, expected: 'a positive finite float32', got: String(value) });
+}
+
+function panelFormat(weights: ConvWeights, engine: Engine): PanelFormat {
+  const {
+    outChannels,
+    taps,
+    contiguousTaps = 1,
+    inChannelsPerGroup,
+    groups,
+    weight,
+    weightZeroPoints,
+  } = weights;
+  const perGroup = outChannels / groups;
+  const exactInt8 = weight instanceof Int8Array && Array.from(weightZeroPoints).every((z) => z === 0);
+  const weightType = engine.build === 'relaxed' && exactInt8 ? 's8' : 's16';
+  const step = weightType === 's8' ? 4 : 2;
+  const weightBytes = weightType === 's8' ? 1 : 2;
+  if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1) {
+    const columns = weightType === 's8' ? 16 : 8;
+    const slots = Math.ceil(taps / step) * step;
+    const panelBytes = columns * (8 + slots * weightBytes);
+    return {
+      weightType,
+      depthwise: true,
+      columns,
+      step,
+      slots,
+      tapChannels: 1,
+      mergedTaps: 1,
+      panelBytes,
+      panelGroups: 1,
+      panelsPerGroup: Math.ceil(outChannels / columns),
+    };
+  }
+  const mergedTaps = groups === 1 && inChannelsPerGroup < MERGE_BELOW_CHANNELS ? contiguousTaps : 1;
+  const slots = taps / mergedTaps;
+  const tapChannels = inChannelsPerGroup * mergedTaps;
+  const columns = 8;
+  const panelBytes = columns * (8 + slots * Math.ceil(tapChannels / step) * step * weightBytes);
+  const panelsPerGroup = Math.ceil(perGroup / columns);
+  return {
+    weightType,
+    depthwise: false,
+    columns,
+    step,
+    slots,
+    tapChannels,
+    mergedTaps,
+    panelBytes,
+    panelGroups: groups,
+    panelsPerGroup,
+  };
+}
+
+/** Position of a weight inside its panel, in weights from the end of the bias. */
+function weightIndex(format: PanelFormat, column: number, slot: number, channel: number): number {
+  const { columns, step } = format;
+  if (format.depthwise) return (Math.floor(slot / step) * columns + column) * step + (slot % step);
+  const stepsPerSlot = Math.ceil(format.tapChannels / step);
+  return ((slot * stepsPerSlot + Math.floor(channel / step)) * columns + column) * step + (channel % step);
+}
+
+/**
+ * Lays out weights for the int8 kernels: panels of `[int32 bias][weights, step by step][float32 scale]` for 8 (depthwise: up
+ * to 16) output channels each. Weights that are int8 with zero points of 0 keep 8 bits where the engine has an exact 8-bit
+ * dot product; all others are stored as 16-bit `w − zero point`. Both give the same results.
+ *
+ * @param weights channels-last weights; a linear layer is a convolution with one tap.
+ * @returns the packed weights, to be completed by {@link PackedConvWeights.setQuantization}.
+ * @throws ShapeError when sizes do not fit together.
+ * @example
+ * const packed = packConvWeights({ weight, outChannels: 64, taps: 9, inChannelsPerGroup: 64, groups: 1, weightZeroPoints: new Int32Array(64) });
+ * packed.setQuantization({ bias, inputScale: 0.02, inputZeroPoint: 128, weightScales, output: { scale: 0.05, zeroPoint: 3 } });
+ */
+export function packConvWeights(weights: ConvWeights): PackedConvWeights {
+  const fn = 'packConvWeights';
+  const {
+    weight,
+    outChannels,
+    taps,
+    contiguousTaps = 1,
+    inChannelsPerGroup,
+    groups,
+    weightZeroPoints,
+  } = weights;
+  const { engine = defaultEngine } = weights;
+  const sizes = { outChannels, taps, contiguousTaps, inChannelsPerGroup, groups };
+  for (const [argument, value] of Object.entries(sizes)) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new ShapeError({ fn, argument, expected: 'a positive integer', got: String(value) });
+  }
+  if (outChannels % groups !== 0) {
+    throw new ShapeError({
+      fn,
+      argument: 'outChannels',
+      expected: `a multiple of groups (${groups})`,
+      got: `${outChannels}`,
+    });
+  }
+  if (taps % contiguousTaps !== 0) {
+    throw new ShapeError({
+      fn,
+      argument: 'contiguousTaps',
+      expected: `a divisor of taps (${taps})`,
+      got: `${contiguousTaps}`,
+    });
+  }
+  const rowLength = taps * inChannelsPerGroup;
+  if (weight.length !== outChannels * rowLength) {
+    throw new ShapeError({
+      fn,
+      argument: 'weight',
+      expected: `${outChannels} × ${taps} × ${inChannelsPerGroup} elements`,
+      got: `${weight.length}`,
+    });
+  }
+  if (weightZeroPoints.length !== outChannels) {
+    throw new ShapeError({
+      fn,
+      argument: 'weightZeroPoints',
+      expected: `${outChannels} elements`,
+      got: `${weightZeroPoints.length}`,
+    });
+  }
+  const format = panelFormat(weights, engine);
+  const { columns, panelBytes, panelGroups, panelsPerGroup, tapChannels } = format;
+  const panels = engine.alloc(panelGroups * panelsPerGroup * panelBytes, 'packed');
+  const { u8, i8, i16 } = engine.heap;
+  u8.fill(0, panels.ptr, panels.ptr + panels.bytes);
+  const sums = new Int32Array(outChannels);
+  // Where each weight of a row goes is the same in every row but for its column.
+  const offsets = new Int32Array(rowLength);
+  const slots = rowLength / tapChannels;
+  for (let slot = 0; slot < slots; slot++) {
+    for (let k = 0; k < tapChannels; k++) offsets[slot * tapChannels + k] = weightIndex(format, 0, slot, k);
+  }
+  const wide = format.weightType === 's16';
+  const memory = wide ? i16 : i8;
+  for (let c = 0; c < outChannels; c++) {
+    const padded = paddedChannel(format, outChannels, c);
+    const start = panels.ptr + Math.floor(padded / columns) * panelBytes + 4 * columns;
+    const base = (wide ? start >> 1 : start) + (padded % columns) * format.step;
+    const zeroPoint = weightZeroPoints[c];
+    let sum = 0;
+    for (let i = 0, from = c * rowLength; i < rowLength; i++, from++) {
+      const value = weight[from] - zeroPoint;
+      memory[base + offsets[i]] = value;
+      sum += value;
+    }
+    sums[c] = sum;
+  }
+  return new PackedConvWeights(weights, format, sums, panels, engine);
+}
