@@ -12,3 +12,5 @@ export * from "./qu8s16_conv";
 export * from "./qu8s16_depthwise";
 export * from "./qu8s8_conv";
 export * from "./qu8s8_depthwise";
+export * from "./f32_channels";
+export * from "./f32_elementwise";

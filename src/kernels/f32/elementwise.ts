@@ -1,0 +1,105 @@
+import { engine as defaultEngine, type Engine } from '../engine.ts';
+import { inBlocks } from './blocks.ts';
+import { checkLength } from './panels.ts';
+
+/**
+ * `max(x, 0)`; NaN stays NaN. `torch.relu`.
+ *
+ * @example
+ * const y = reluF32(x);
+ */
+export function reluF32(x: Float32Array, engine: Engine = defaultEngine): Float32Array {
+  const out = new Float32Array(x.length);
+  inBlocks(engine, [x], [out], ([a], [o], n) => engine.kernels.f32_relu(a, n, o));
+  return out;
+}
+
+/**
+ * Gradient of {@link reluF32}: `gradOut` where the activation is positive (or NaN), zero elsewhere.
+ *
+ * @param activation input or output of the ReLU
+ * @throws ShapeError when the lengths differ.
+ * @example
+ * const gradInput = reluGradF32(gradOut, y);
+ */
+export function reluGradF32(
+  gradOut: Float32Array,
+  activation: Float32Array,
+  engine: Engine = defaultEngine,
+): Float32Array {
+  checkLength('reluGradF32', 'activation', activation, gradOut.length);
+  const out = new Float32Array(gradOut.length);
+  inBlocks(engine, [gradOut, activation], [out], ([g, y], [o], n) =>
+    engine.kernels.f32_relu_grad(g, y, n, o),
+  );
+  return out;
+}
+
+/**
+ * `a + alpha · b` of equal shapes, optionally through a ReLU (the residual sum of a ResNet). `torch.add`.
+ *
+ * @param options `out` may be `a` or `b`, for accumulation in place.
+ * @throws ShapeError when the lengths differ.
+ * @example
+ * addF32(grad, update, { out: grad }); // grad += update
+ */
+export function addF32(
+  a: Float32Array,
+  b: Float32Array,
+  options: {
+    readonly alpha?: number;
+    readonly relu?: boolean;
+    readonly out?: Float32Array;
+    readonly engine?: Engine;
+  } = {},
+): Float32Array {
+  const { alpha = 1, relu = false, out = new Float32Array(a.length), engine = defaultEngine } = options;
+  checkLength('addF32', 'b', b, a.length);
+  checkLength('addF32', 'out', out, a.length);
+  inBlocks(engine, [a, b], [out], ([p, q], [o], n) =>
+    engine.kernels.f32_add(p, q, alpha, n, relu ? 0 : -Infinity, o),
+  );
+  return out;
+}
+
+/**
+ * `a · b` element by element, of equal shapes. `torch.mul`.
+ *
+ * @throws ShapeError when the lengths differ.
+ * @example
+ * const masked = mulF32(x, mask);
+ */
+export function mulF32(a: Float32Array, b: Float32Array, engine: Engine = defaultEngine): Float32Array {
+  checkLength('mulF32', 'b', b, a.length);
+  const out = new Float32Array(a.length);
+  inBlocks(engine, [a, b], [out], ([p, q], [o], n) => engine.kernels.f32_mul(p, q, n, o));
+  return out;
+}
+
+/**
+ * `alpha · x`.
+ *
+ * @example
+ * const mean = scaleF32(sum, 1 / count);
+ */
+export function scaleF32(x: Float32Array, alpha: number, engine: Engine = defaultEngine): Float32Array {
+  const out = new Float32Array(x.length);
+  inBlocks(engine, [x], [out], ([p], [o], n) => engine.kernels.f32_scale(p, alpha, n, o));
+  return out;
+}
+
+/**
+ * Sum of all elements in double precision, rounded once by whoever stores it.
+ *
+ * @example
+ * const mean = sumF32(x) / x.length;
+ */
+export function sumF32(x: Float32Array, engine: Engine = defaultEngine): number {
+  let sum = 0;
+  const padded = x.length & ~3;
+  inBlocks(engine, [x.subarray(0, padded)], [], ([p], _, n) => {
+    sum += engine.kernels.f32_sum(p, n);
+  });
+  for (let i = padded; i < x.length; i++) sum += x[i];
+  return sum;
+}
