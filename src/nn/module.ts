@@ -131,9 +131,26 @@ export abstract class Module<Args extends unknown[] = [Tensor], Out = Tensor> {
     return register(internalsOf(this).preHooks, hook);
   }
 
-  /** Runs `hook` after every `forward`. */
-  registerForwardHook(hook: ForwardHook): HookHandle {
-    return register(internalsOf(this).hooks, hook);
+  /** Runs `hook` after every `forward`; before the hooks that are already there with `prepend`. */
+  registerForwardHook(hook: ForwardHook, options: { readonly prepend?: boolean } = {}): HookHandle {
+    const { hooks } = internalsOf(this);
+    const later = options.prepend ? [...hooks] : [];
+    for (const h of later) hooks.delete(h);
+    const handle = register(hooks, hook);
+    for (const h of later) hooks.add(h);
+    return handle;
+  }
+
+  /** Takes a hook off again; nothing happens where it is not there. */
+  removeForwardHook(hook: ForwardHook): void {
+    internalsOf(this).hooks.delete(hook);
+  }
+
+  /** Registers on this module every hook of `other`, for a module that takes another's place. */
+  adoptHooks(other: AnyModule): void {
+    const from = internalsOf(other);
+    for (const hook of from.preHooks) internalsOf(this).preHooks.add(hook);
+    for (const hook of from.hooks) internalsOf(this).hooks.add(hook);
   }
 
   /** Sets training mode here and below (dropout drops, batch norm uses batch statistics). */

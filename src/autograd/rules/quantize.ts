@@ -60,7 +60,6 @@ export const quantizeRules: RulesOf<QuantizeOps & QuantizedOps> = {
   'quantized::mul_relu': 'missing',
   'quantized::mul_scalar': 'missing',
   'quantized::cat': 'missing',
-  'quantized::matmul': 'missing',
 };
 
 /** Writes 1 where `x` quantizes to an integer in [qmin, qmax], 0 elsewhere, with PyTorch's float32 arithmetic. */

@@ -23,5 +23,4 @@ export interface QuantizedOps {
   'quantized::mul_relu'(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor;
   'quantized::mul_scalar'(a: Tensor, b: number): Tensor;
   'quantized::cat'(tensors: readonly Tensor[], scale: number, zeroPoint: number, dim: number): Tensor;
-  'quantized::matmul'(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor;
 }

@@ -1,0 +1,132 @@
+import { DTypeError, ShapeError } from '../../core/errors.ts';
+import { convGeometry, linearGeometry } from '../../kernels/geometry.ts';
+import { qConv } from '../../kernels/int8/conv.ts';
+import { qLinearDynamic } from '../../kernels/int8/linear-dynamic.ts';
+import { DTYPES } from '../../tensor/dtype.ts';
+import { type PerTensorQParams, perTensorQParams } from '../../tensor/qparams.ts';
+import { channelsLastStrides, contiguousStrides, formatShape, type Shape } from '../../tensor/shape.ts';
+import { fromStorage, Tensor } from '../../tensor/tensor.ts';
+import type { QuantizedOps } from '../signatures/index.ts';
+import type { PackedWeights } from './packed.ts';
+
+/** The per-tensor parameters of an activation; a typed error for float tensors and other schemes. */
+export function activationQParams(x: Tensor, fn: string): PerTensorQParams {
+  if (x.qparams?.scheme === 'per_tensor_affine' && (x.dtype === 'quint8' || x.dtype === 'qint8')) return x.qparams;
+  throw new DTypeError({
+    fn,
+    argument: 'input',
+    expected: 'a quint8 or qint8 tensor, quantized per tensor',
+    got: x.qparams ? `${x.dtype} ${x.qparams.scheme}` : `a ${x.dtype} tensor`,
+    fix: x.qparams ? '' : 'Put a QuantStub before this layer (and a DeQuantStub after the quantized part), or wrap the model in QuantWrapper.',
+  });
+}
+
+/** The integers of an activation with channels innermost: its own storage where it already is so. */
+export function channelsLastData(x: Tensor): Uint8Array | Int8Array {
+  const dense = x.isContiguous('channelsLast') ? x.storage.subarray(x.offset, x.offset + x.numel) : x.gather(channelsLastStrides(x.shape));
+  return dense as Uint8Array | Int8Array;
+}
+
+/** A channels-last activation of x's dtype. */
+export function channelsLastTensor(storage: Uint8Array | Int8Array, shape: Shape, like: Tensor, qparams: PerTensorQParams): Tensor {
+  return new Tensor({ storage, shape, strides: channelsLastStrides(shape), dtype: like.dtype, qparams });
+}
+
+function convolution(rank: 1 | 2 | 3, relu: boolean) {
+  const fn = `quantized::conv${rank}d${relu ? '_relu' : ''}` as const;
+  return (x: Tensor, packed: PackedWeights, scale: number, zeroPoint: number): Tensor => {
+    const input = activationQParams(x, fn);
+    const { geometry, weight, kernelSize } = packed;
+    const groups = geometry?.groups ?? 1;
+    if (!geometry || x.ndim !== rank + 2 || x.shape[1] !== weight.shape[1] * groups) {
+      throw new ShapeError({
+        fn,
+        argument: 'input',
+        expected: `${rank + 2} dimensions with ${weight.shape[1] * groups} channels in dimension 1`,
+        got: formatShape(x.shape),
+      });
+    }
+    const { stride, padding, dilation } = geometry;
+    const window = convGeometry({
+      batch: x.shape[0],
+      inputSize: x.shape.slice(2),
+      kernel: kernelSize,
+      stride,
+      padding,
+      dilation,
+    });
+    const dtype = x.dtype as 'quint8' | 'qint8';
+    const qparams = perTensorQParams(scale, zeroPoint, dtype, fn);
+    const { min, max } = DTYPES[dtype];
+    const storage = qConv(
+      packed.panel(input.scale, input.zeroPoint, qparams),
+      channelsLastData(x),
+      window,
+      { zeroPoint, min: relu ? Math.max(min, zeroPoint) : min, max },
+    );
+    return channelsLastTensor(storage, [x.shape[0], weight.shape[0], ...window.outputSize], x, qparams);
+  };
+}
+
+function linear(relu: boolean) {
+  const fn = relu ? 'quantized::linear_relu' : 'quantized::linear';
+  return (x: Tensor, packed: PackedWeights, scale: number, zeroPoint: number): Tensor => {
+    const input = activationQParams(x, fn);
+    checkFeatures(x, packed, fn);
+    const dtype = x.dtype as 'quint8' | 'qint8';
+    const qparams = perTensorQParams(scale, zeroPoint, dtype, fn);
+    const { min, max } = DTYPES[dtype];
+    const rows = x.numel / packed.weight.shape[1];
+    const storage = qConv(
+      packed.panel(input.scale, input.zeroPoint, qparams),
+      x.data as Uint8Array | Int8Array,
+      linearGeometry(rows),
+      { zeroPoint, min: relu ? Math.max(min, zeroPoint) : min, max },
+    );
+    const shape = [...x.shape.slice(0, -1), packed.weight.shape[0]];
+    return new Tensor({ storage, shape, strides: contiguousStrides(shape), dtype, qparams });
+  };
+}
+
+function linearDynamic(relu: boolean) {
+  const fn = relu ? 'quantized::linear_relu_dynamic' : 'quantized::linear_dynamic';
+  return (x: Tensor, packed: PackedWeights, reduceRange: boolean): Tensor => {
+    if (x.dtype !== 'float32') {
+      throw new DTypeError({ fn, argument: 'input', expected: 'a float32 tensor (dynamic layers quantize it themselves)', got: x.dtype, fix: 'dequantize() it first.' });
+    }
+    checkFeatures(x, packed, fn);
+    const storage = qLinearDynamic(packed, x.data as Float32Array, { rows: x.numel / packed.weight.shape[1], reduceRange, relu });
+    return fromStorage(storage, [...x.shape.slice(0, -1), packed.weight.shape[0]], 'float32');
+  };
+}
+
+function checkFeatures(x: Tensor, packed: PackedWeights, fn: string): void {
+  const features = packed.weight.shape[1];
+  if (x.ndim < 1 || x.shape[x.ndim - 1] !== features) {
+    throw new ShapeError({ fn, argument: 'input', expected: `${features} features in the last dimension`, got: formatShape(x.shape) });
+  }
+}
+
+type Convolutions = Pick<
+  QuantizedOps,
+  | `quantized::conv${1 | 2 | 3}d`
+  | `quantized::conv${1 | 2 | 3}d_relu`
+  | 'quantized::linear'
+  | 'quantized::linear_relu'
+  | 'quantized::linear_dynamic'
+  | 'quantized::linear_relu_dynamic'
+>;
+
+/** Convolutions and linear layers on packed weights, requantized and clamped in the kernel. */
+export const convolutions: Convolutions = {
+  'quantized::conv1d': convolution(1, false),
+  'quantized::conv1d_relu': convolution(1, true),
+  'quantized::conv2d': convolution(2, false),
+  'quantized::conv2d_relu': convolution(2, true),
+  'quantized::conv3d': convolution(3, false),
+  'quantized::conv3d_relu': convolution(3, true),
+  'quantized::linear': linear(false),
+  'quantized::linear_relu': linear(true),
+  'quantized::linear_dynamic': linearDynamic(false),
+  'quantized::linear_relu_dynamic': linearDynamic(true),
+};

@@ -1,0 +1,66 @@
+import { ZeropointError } from '../../core/errors.ts';
+import { deepCopy } from '../../nn/deep-copy.ts';
+import type { AnyModule } from '../../nn/module.ts';
+import { type Pattern, patternOf, type QuantizedClass } from '../backend/patterns.ts';
+import { POST_PROCESS } from '../module-qconfig.ts';
+import { ObserverBase } from '../observers/observer.ts';
+import type { TransformOptions } from './fuse-modules.ts';
+import { observeOutput } from './prepare.ts';
+
+/** Which quantized form modules are swapped for. */
+export type SwapForm = 'static' | 'dynamic';
+
+/**
+ * Swaps every prepared module for its quantized form: weights become int8, scales and zero points come from the
+ * observers, which are taken off. Source: `torch.ao.quantization.convert`.
+ *
+ * @throws {@link QuantizationError} naming the module path where an observer never saw data.
+ * @example
+ * const int8 = convert(prepared);
+ */
+export function convert<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
+  return swapModules(model, 'static', options);
+}
+
+/** The walk behind {@link convert} and `quantizeDynamic`. */
+export function swapModules<M extends AnyModule>(model: M, form: SwapForm, options: TransformOptions): M {
+  const target = options.inplace ? model : deepCopy(model);
+  const swapped = swap(target, '', form);
+  for (const module of swapped.modules()) {
+    module.qconfig = undefined;
+    removeObserver(module);
+  }
+  return swapped as M;
+}
+
+function swap(module: AnyModule, path: string, form: SwapForm): AnyModule {
+  const pattern = patternOf(module);
+  const into = pattern?.[form];
+  if (pattern && into && module.qconfig) return swapOne(module, path, into, pattern);
+  if (!pattern || pattern.sequence.length === 1) {
+    for (const [name, child] of module.namedChildren()) {
+      const replacement = swap(child, path === '' ? name : `${path}.${name}`, form);
+      if (replacement !== child) module.addModule(name, replacement);
+    }
+  }
+  return module;
+}
+
+function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern: Pattern): AnyModule {
+  try {
+    const q = into.fromFloat(module);
+    q.train(module.training);
+    if (pattern.observe === 'output') module.removeForwardHook(observeOutput);
+    q.adoptHooks(module);
+    return q;
+  } catch (error) {
+    if (error instanceof ZeropointError) error.locate(path, module.typeName);
+    throw error;
+  }
+}
+
+function removeObserver(module: AnyModule): void {
+  module.removeForwardHook(observeOutput);
+  const fields = module as unknown as Record<string, unknown>;
+  if (fields[POST_PROCESS] instanceof ObserverBase) delete fields[POST_PROCESS];
+}

@@ -1,0 +1,1 @@
+export { Linear, LinearReLU } from './linear.ts';

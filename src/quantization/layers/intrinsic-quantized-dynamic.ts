@@ -1,0 +1,2 @@
+/** `nn.intrinsic.quantized.dynamic`. */
+export { LinearReLU } from './dynamic/index.ts';

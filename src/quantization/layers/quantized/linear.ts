@@ -1,0 +1,117 @@
+import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
+import type { Linear as FloatLinear } from '../../../nn/index.ts';
+import { dispatch } from '../../../ops/dispatch.ts';
+import { noGrad } from '../../../ops/grad-mode.ts';
+import { PackedWeights } from '../../../ops/quantized/packed.ts';
+import { tensor, zeros } from '../../../tensor/creation.ts';
+import { pythonFloat } from '../../../tensor/format.ts';
+import type { StateDict } from '../../../tensor/state.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { observedQParams } from '../../observed-qparams.ts';
+import { readScalar, readWeightAndBias } from '../state.ts';
+import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+
+/** A linear layer that may have been fused with a relu: the layer itself, or the Sequential around it. */
+export function linearOf(module: AnyModule): FloatLinear {
+  return ('0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module) as FloatLinear;
+}
+
+/** State and printing that the static and the dynamic linear layer have in common. */
+export abstract class PackedLinear extends Module {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  packed: PackedWeights;
+  /** Output scale and zero point; 1 and 0 in dynamic layers, whose output is float. */
+  scale = 1;
+  zeroPoint = 0;
+
+  constructor(inFeatures: number, outFeatures: number, options: { readonly bias?: boolean } = {}) {
+    super();
+    this.inFeatures = inFeatures;
+    this.outFeatures = outFeatures;
+    const weight = noGrad(() => dispatch('quantizePerTensor', zeros([outFeatures, inFeatures]), 1, 0, 'qint8'));
+    this.packed = new PackedWeights(weight, options.bias === false ? null : zeros([outFeatures]), null);
+  }
+
+  /** The quantized weight, [outFeatures, inFeatures]. */
+  weight(): Tensor {
+    return this.packed.weight;
+  }
+
+  /** The float32 bias, or null. */
+  bias(): Tensor | null {
+    return this.packed.bias;
+  }
+
+  /** Replaces weight and bias; they are packed for the kernels on first use. */
+  setWeightBias(weight: Tensor, bias: Tensor | null): void {
+    this.packed = new PackedWeights(weight, bias, null);
+  }
+
+  override saveToStateDict(into: StateDict, prefix: string): void {
+    into.set(`${prefix}scale`, tensor(this.scale));
+    into.set(`${prefix}zero_point`, tensor(this.zeroPoint, { dtype: 'int64' }));
+    into.set(`${prefix}_packed_params.dtype`, this.packed.weight.dtype);
+    into.set(`${prefix}_packed_params._packed_params`, [this.packed.weight, this.packed.bias]);
+  }
+
+  override loadFromStateDict(loader: StateLoader, prefix: string): void {
+    readScalar(loader, `${prefix}scale`, (v) => {
+      this.scale = v;
+    });
+    readScalar(loader, `${prefix}zero_point`, (v) => {
+      this.zeroPoint = v;
+    });
+    loader.take(`${prefix}_packed_params.dtype`);
+    const key = `${prefix}_packed_params._packed_params`;
+    const pair = loader.take(key);
+    if (pair === undefined) return;
+    if (!Array.isArray(pair)) loader.mismatch(`${key} is not a (weight, bias) pair`);
+    else {
+      readWeightAndBias(loader, key, pair[0], pair[1], [this.outFeatures, this.inFeatures], (w, b) => this.setWeightBias(w, b));
+    }
+  }
+}
+
+/**
+ * Linear layer on quantized tensors: quint8 (or qint8) in and out, qint8 weights. Input [..., inFeatures], output
+ * [..., outFeatures]. Source: `torch.ao.nn.quantized.Linear`.
+ */
+export class Linear extends PackedLinear {
+  override get typeName(): string {
+    return 'QuantizedLinear';
+  }
+
+  /** Quantizes an observed float (or qat) linear layer. */
+  static fromFloat(module: AnyModule): Linear {
+    const float = linearOf(module);
+    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
+    const q = new this(float.inFeatures, float.outFeatures, { bias: float.bias !== null });
+    const fn = `${q.typeName}.fromFloat`;
+    const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);
+    q.scale = scale;
+    q.zeroPoint = zeroPoint;
+    q.setWeightBias(quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn), plainBias(float.bias));
+    return q;
+  }
+
+  forward(x: Tensor): Tensor {
+    return dispatch('quantized::linear', x, this.packed, this.scale, this.zeroPoint);
+  }
+
+  override extraRepr(): string {
+    const { inFeatures, outFeatures, scale, zeroPoint } = this;
+    return `in_features=${inFeatures}, out_features=${outFeatures}, scale=${pythonFloat(scale)}, zero_point=${zeroPoint}, qscheme=torch.${this.weight().qscheme()}`;
+  }
+}
+
+/** {@link Linear} whose result is clamped at zero. Source: `torch.ao.nn.intrinsic.quantized.LinearReLU`. */
+export class LinearReLU extends Linear {
+  override get typeName(): string {
+    return 'QuantizedLinearReLU';
+  }
+
+  override forward(x: Tensor): Tensor {
+    return dispatch('quantized::linear_relu', x, this.packed, this.scale, this.zeroPoint);
+  }
+}

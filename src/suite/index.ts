@@ -1,0 +1,4 @@
+/** `zeropoint/suite`: is it still right, is it smaller, is it faster. */
+export { type CoverageRow, coverage, formatCoverage } from './coverage.ts';
+export { collectOutputs, type Latency, measureLatency } from './evaluate.ts';
+export { cosineSimilarity, maxError, normalizedL2, sqnr, top1Accuracy, top1Agreement } from './metrics.ts';
