@@ -93,14 +93,10 @@ export abstract class NormBase extends Module {
     });
   }
 
-  /**
-   * Mixes one batch's statistics into the running ones, in place. `variance` is the unbiased one.
-   */
-  updateRunningStats(mean: ArrayLike<number>, variance: ArrayLike<number>): void {
-    const { runningMean, runningVar, numBatchesTracked } = this;
-    if (!runningMean || !runningVar || !numBatchesTracked) return;
-    numBatchesTracked.storage[numBatchesTracked.offset] += 1;
-    const factor = this.momentum ?? 1 / Number(numBatchesTracked.item());
+  /** Mixes a batch's mean and unbiased variance into the running ones, in place, with weight `factor`. */
+  updateRunningStats(mean: ArrayLike<number>, variance: ArrayLike<number>, factor: number): void {
+    const { runningMean, runningVar } = this;
+    if (!runningMean || !runningVar) return;
     for (const [running, batch] of [
       [runningMean, mean],
       [runningVar, variance],
@@ -141,11 +137,12 @@ export abstract class BatchNorm extends NormBase {
         fix: 'Use a larger batch, or call eval().',
       });
     }
-    const [out, mean, inverseStd] = dispatch('batchNormTrain', x, weight, bias, eps);
-    if (this.training && this.trackRunningStats) {
+    const [out, mean, biasedVariance] = dispatch('batchNormTrain', x, weight, bias, eps);
+    if (this.training && this.numBatchesTracked) {
+      this.numBatchesTracked.storage[this.numBatchesTracked.offset] += 1;
       const unbias = samples / (samples - 1);
-      const variance = Float64Array.from(inverseStd.numbers(), (r) => (1 / (r * r) - eps) * unbias);
-      this.updateRunningStats(mean.numbers(), variance);
+      const variance = Float64Array.from(biasedVariance.numbers(), (v) => v * unbias);
+      this.updateRunningStats(mean.numbers(), variance, this.momentum ?? 1 / this.numBatchesTracked.item());
     }
     return out;
   }

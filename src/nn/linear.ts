@@ -51,6 +51,12 @@ export class Linear extends Module {
 }
 
 /**
+ * A {@link Linear} that dynamic quantization leaves alone: the output projection of {@link MultiheadAttention}.
+ * Source: `torch.nn.modules.linear.NonDynamicallyQuantizableLinear`.
+ */
+export class NonDynamicallyQuantizableLinear extends Linear {}
+
+/**
  * y = x₁·W·x₂ + b: [*, in1Features] and [*, in2Features] → [*, outFeatures]. `weight` is
  * [outFeatures, in1Features, in2Features]. Source: `torch.nn.Bilinear`.
  *
