@@ -1,4 +1,8 @@
 import './eager.ts';
+import './inplace.ts';
+import './methods/elementwise.ts';
+import './methods/movement.ts';
+import './methods/reduction.ts';
 
 export {
   dispatch,
@@ -8,4 +12,7 @@ export {
   tensorArguments,
   withInterpreter,
 } from './dispatch.ts';
+export * from './functions/elementwise.ts';
+export * from './functions/movement.ts';
+export * from './functions/reduction.ts';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';

@@ -5,9 +5,10 @@ import { Tensor } from '../../tensor/tensor.ts';
  * Each call goes with a `declare module '../../tensor/tensor.ts'` block that gives the methods their types.
  */
 export function installMethods(
-  methods: Readonly<Record<string, (this: Tensor, ...args: any[]) => unknown>>,
+  methods: Readonly<Record<string | symbol, (this: Tensor, ...args: any[]) => unknown>>,
 ): void {
-  for (const [name, value] of Object.entries(methods)) {
+  for (const name of Reflect.ownKeys(methods)) {
+    const value = methods[name];
     Object.defineProperty(Tensor.prototype, name, {
       value,
       writable: true,
