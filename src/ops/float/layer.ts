@@ -1,13 +1,13 @@
 import type { LayerOps, Ops } from '../signatures/index.ts';
-import { batchNormEval, batchNormTrain } from './batch-norm.ts';
-import { convolution, convolutionTranspose } from './conv.ts';
-import { embedding, embeddingBag } from './embedding.ts';
-import { interpolate } from './interpolate.ts';
-import { groupNorm, layerNorm } from './layer-norm.ts';
-import { nllLoss } from './loss.ts';
-import { bmm, linear, matmul } from './matmul.ts';
-import { adaptiveAvgPool, avgPool, maxPool } from './pool.ts';
-import { gruPointwise, lstmPointwise } from './recurrent.ts';
+import { batchNormEval, batchNormTrain } from './layer/batch-norm.ts';
+import { convolution, convolutionTranspose } from './layer/conv.ts';
+import { embedding, embeddingBag } from './layer/embedding.ts';
+import { interpolate } from './layer/interpolate.ts';
+import { groupNorm, layerNorm } from './layer/layer-norm.ts';
+import { nllLoss } from './layer/loss.ts';
+import { bmm, linear, matmul } from './layer/matmul.ts';
+import { adaptiveAvgPool, avgPool, maxPool } from './layer/pool.ts';
+import { gruPointwise, lstmPointwise } from './layer/recurrent.ts';
 
 /** Layer operators on plain tensors. */
 export const layer: { readonly [K in keyof LayerOps]: Ops[K] } = {

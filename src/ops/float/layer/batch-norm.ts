@@ -1,6 +1,6 @@
-import { ShapeError } from '../../core/errors.ts';
-import { formatShape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import { ShapeError } from '../../../core/errors.ts';
+import { formatShape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /** Normalizes every channel by its own mean and variance over the batch: [output, mean, biased variance]. */

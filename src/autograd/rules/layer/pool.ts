@@ -1,9 +1,9 @@
-import { interpolateGrad } from '../../ops/float/interpolate.ts';
-import { adaptiveAvgPoolGrad, avgPoolGrad, maxPoolGrad } from '../../ops/float/pool.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { AvgPoolGeometry, PoolGeometry } from '../../ops/signatures/layer.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { RulesOf } from './rule.ts';
+import { interpolateGrad } from '../../../ops/float/layer/interpolate.ts';
+import { adaptiveAvgPoolGrad, avgPoolGrad, maxPoolGrad } from '../../../ops/float/layer/pool.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { AvgPoolGeometry, PoolGeometry } from '../../../ops/signatures/layer.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { RulesOf } from '../rule.ts';
 
 type PoolOps = Pick<
   LayerOps,

@@ -1,7 +1,7 @@
-import { embeddingBagGrad, embeddingGrad } from '../../ops/float/embedding.ts';
-import { nllLossGrad } from '../../ops/float/loss.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { RulesOf } from './rule.ts';
+import { embeddingBagGrad, embeddingGrad } from '../../../ops/float/layer/embedding.ts';
+import { nllLossGrad } from '../../../ops/float/layer/loss.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { RulesOf } from '../rule.ts';
 
 /** Gradients of what reads by index: tables of embeddings, and the target's log-probability. */
 export const lookupRules: RulesOf<Pick<LayerOps, 'embedding' | 'embeddingBag' | 'nllLoss'>> = {

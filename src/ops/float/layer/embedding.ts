@@ -1,6 +1,6 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { formatShape, type Shape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, requireFloat } from './channels-last.ts';
 
 /** How a bag folds its rows. */

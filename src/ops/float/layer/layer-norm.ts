@@ -1,7 +1,7 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { product } from '../../../core/math.ts';
+import { formatShape, type Shape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /**

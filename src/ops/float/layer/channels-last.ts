@@ -1,8 +1,8 @@
-import { DTypeError } from '../../core/errors.ts';
-import type { DType, TypedArray } from '../../tensor/dtype.ts';
-import { channelsLastStrides, type Shape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
-import { inLayout } from './layout.ts';
+import { DTypeError } from '../../../core/errors.ts';
+import type { DType, TypedArray } from '../../../tensor/dtype.ts';
+import { channelsLastStrides, type Shape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
+import { inLayout } from '../layout.ts';
 
 /** The elements in the order N, spatial…, C; a window on the storage where they already lie that way. */
 export function channelsLastData(x: Tensor): TypedArray {

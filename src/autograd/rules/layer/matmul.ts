@@ -1,8 +1,8 @@
-import { dispatch } from '../../ops/dispatch.ts';
-import { linearWeightGrad } from '../../ops/float/matmul.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import { type RulesOf, sumTo } from './rule.ts';
+import { dispatch } from '../../../ops/dispatch.ts';
+import { linearWeightGrad } from '../../../ops/float/layer/matmul.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { type RulesOf, sumTo } from '../rule.ts';
 
 /** Gradients of matrix products. */
 export const matmulRules: RulesOf<Pick<LayerOps, 'matmul' | 'bmm' | 'linear'>> = {

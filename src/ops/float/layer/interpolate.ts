@@ -1,8 +1,8 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { InterpolateOptions } from '../signatures/layer.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { product } from '../../../core/math.ts';
+import { formatShape, type Shape } from '../../../tensor/shape.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { InterpolateOptions } from '../../signatures/layer.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /** For every output place of one dimension, the two input places it mixes and the share of the second. */

@@ -1,8 +1,8 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { AvgPoolGeometry, PoolGeometry } from '../signatures/layer.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { product } from '../../../core/math.ts';
+import { formatShape, type Shape } from '../../../tensor/shape.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { AvgPoolGeometry, PoolGeometry } from '../../signatures/layer.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /**
@@ -34,7 +34,7 @@ export function maxPool(fn: string, x: Tensor, geometry: PoolGeometry): Tensor {
         const from = (n * inPixels + pixels[w]) * channels;
         for (let c = 0; c < channels; c++) {
           const v = input[from + c];
-          if (v > out[to + c] || v !== v) out[to + c] = v;
+          if (v > out[to + c] || Number.isNaN(v)) out[to + c] = v;
         }
       }
     }
@@ -64,7 +64,7 @@ export function maxPoolGrad(fn: string, gradOut: Tensor, x: Tensor, geometry: Po
         const from = (n * inPixels + pixels[w]) * channels;
         for (let c = 0; c < channels; c++) {
           const v = input[from + c];
-          if (v > best[c] || v !== v) {
+          if (v > best[c] || Number.isNaN(v)) {
             best[c] = v;
             where[c] = from + c;
           }

@@ -1,6 +1,6 @@
-import { gruPointwiseGrad, lstmPointwiseGrad } from '../../ops/float/recurrent.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { RulesOf } from './rule.ts';
+import { gruPointwiseGrad, lstmPointwiseGrad } from '../../../ops/float/layer/recurrent.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { RulesOf } from '../rule.ts';
 
 /** Gradients of the pointwise halves of recurrent cells. */
 export const recurrentRules: RulesOf<Pick<LayerOps, 'lstmPointwise' | 'gruPointwise'>> = {

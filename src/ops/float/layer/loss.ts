@@ -1,7 +1,7 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { formatShape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
-import type { Reduction } from '../signatures/layer.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { formatShape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
+import type { Reduction } from '../../signatures/layer.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /** Minus the log-probability of each target class, weighted and folded. Source: `torch.nn.functional.nll_loss`. */

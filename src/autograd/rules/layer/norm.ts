@@ -1,8 +1,8 @@
-import { batchNormEvalGrad, batchNormTrainGrad } from '../../ops/float/batch-norm.ts';
-import { groupNormGrad, layerNormGrad } from '../../ops/float/layer-norm.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { RulesOf } from './rule.ts';
+import { batchNormEvalGrad, batchNormTrainGrad } from '../../../ops/float/layer/batch-norm.ts';
+import { groupNormGrad, layerNormGrad } from '../../../ops/float/layer/layer-norm.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { RulesOf } from '../rule.ts';
 
 /** Gradients of normalizations. Statistics of a batch are outputs for bookkeeping: no gradient flows back through them. */
 export const normRules: RulesOf<

@@ -1,8 +1,8 @@
-import { DTypeError, ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
-import { bmmF32, gemmF32 } from '../../kernels/f32/gemm.ts';
-import { referenceGemmF32 } from '../../kernels/reference/f32.ts';
-import { DTYPES, promoteDTypes, type TypedArray } from '../../tensor/dtype.ts';
+import { DTypeError, ShapeError } from '../../../core/errors.ts';
+import { product } from '../../../core/math.ts';
+import { bmmF32, gemmF32 } from '../../../kernels/f32/gemm.ts';
+import { referenceGemmF32 } from '../../../kernels/reference/f32.ts';
+import { DTYPES, promoteDTypes, type TypedArray } from '../../../tensor/dtype.ts';
 import {
   broadcastShapes,
   broadcastStrides,
@@ -10,8 +10,8 @@ import {
   formatShape,
   hasStrides,
   type Shape,
-} from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+} from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
 import { requireFloat } from './channels-last.ts';
 
 /** Matrices stacked over the leading dimensions, dense in memory. */

@@ -1,6 +1,6 @@
-import { ShapeError } from '../../core/errors.ts';
-import { formatShape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import { ShapeError } from '../../../core/errors.ts';
+import { formatShape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, requireFloat } from './channels-last.ts';
 
 /**

@@ -1,16 +1,16 @@
-import { ArgumentError, ShapeError } from '../../core/errors.ts';
-import { convForwardF32, convInputGradF32 } from '../../kernels/f32/conv.ts';
-import { convWeightGradF32 } from '../../kernels/f32/conv-weight-grad.ts';
-import type { ConvGeometryF32 as ConvProblem } from '../../kernels/f32/window.ts';
+import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { convForwardF32, convInputGradF32 } from '../../../kernels/f32/conv.ts';
+import { convWeightGradF32 } from '../../../kernels/f32/conv-weight-grad.ts';
+import type { ConvGeometryF32 as ConvProblem } from '../../../kernels/f32/window.ts';
 import {
   referenceConvForwardF32,
   referenceConvInputGradF32,
   referenceConvWeightGradF32,
-} from '../../kernels/reference/f32.ts';
-import type { TypedArray } from '../../tensor/dtype.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import { Tensor } from '../../tensor/tensor.ts';
-import type { ConvGeometry, ConvTransposeGeometry } from '../signatures/layer.ts';
+} from '../../../kernels/reference/f32.ts';
+import type { TypedArray } from '../../../tensor/dtype.ts';
+import { formatShape, type Shape } from '../../../tensor/shape.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
+import type { ConvGeometry, ConvTransposeGeometry } from '../../signatures/layer.ts';
 import { channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
 /** Convolution over 1, 2 or 3 spatial dimensions; the result is channels-last. Source: `torch.convolution`. */

@@ -1,14 +1,14 @@
-import { dispatch } from '../../ops/dispatch.ts';
+import { dispatch } from '../../../ops/dispatch.ts';
 import {
   convolutionInputGrad,
   convolutionTransposeInputGrad,
   convolutionTransposeWeightGrad,
   convolutionWeightGrad,
-} from '../../ops/float/conv.ts';
-import type { LayerOps } from '../../ops/signatures/index.ts';
-import type { ConvGeometry, ConvTransposeGeometry } from '../../ops/signatures/layer.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { RulesOf } from './rule.ts';
+} from '../../../ops/float/layer/conv.ts';
+import type { LayerOps } from '../../../ops/signatures/index.ts';
+import type { ConvGeometry, ConvTransposeGeometry } from '../../../ops/signatures/layer.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { RulesOf } from '../rule.ts';
 
 type ConvOps = Pick<LayerOps, 'conv1d' | 'conv2d' | 'conv3d' | 'convTranspose1d' | 'convTranspose2d'>;
 
