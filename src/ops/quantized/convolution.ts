@@ -6,29 +6,37 @@ import { DTYPES } from '../../tensor/dtype.ts';
 import { type PerTensorQParams, perTensorQParams } from '../../tensor/qparams.ts';
 import { channelsLastStrides, contiguousStrides, formatShape, type Shape } from '../../tensor/shape.ts';
 import { fromStorage, Tensor } from '../../tensor/tensor.ts';
+import { inLayout } from '../float/layout.ts';
 import type { QuantizedOps } from '../signatures/index.ts';
 import type { PackedWeights } from './packed.ts';
 
 /** The per-tensor parameters of an activation; a typed error for float tensors and other schemes. */
 export function activationQParams(x: Tensor, fn: string): PerTensorQParams {
-  if (x.qparams?.scheme === 'per_tensor_affine' && (x.dtype === 'quint8' || x.dtype === 'qint8')) return x.qparams;
+  if (x.qparams?.scheme === 'per_tensor_affine' && (x.dtype === 'quint8' || x.dtype === 'qint8'))
+    return x.qparams;
   throw new DTypeError({
     fn,
     argument: 'input',
     expected: 'a quint8 or qint8 tensor, quantized per tensor',
     got: x.qparams ? `${x.dtype} ${x.qparams.scheme}` : `a ${x.dtype} tensor`,
-    fix: x.qparams ? '' : 'Put a QuantStub before this layer (and a DeQuantStub after the quantized part), or wrap the model in QuantWrapper.',
+    fix: x.qparams
+      ? ''
+      : 'Put a QuantStub before this layer (and a DeQuantStub after the quantized part), or wrap the model in QuantWrapper.',
   });
 }
 
 /** The integers of an activation with channels innermost: its own storage where it already is so. */
 export function channelsLastData(x: Tensor): Uint8Array | Int8Array {
-  const dense = x.isContiguous('channelsLast') ? x.storage.subarray(x.offset, x.offset + x.numel) : x.gather(channelsLastStrides(x.shape));
-  return dense as Uint8Array | Int8Array;
+  return inLayout(x, channelsLastStrides(x.shape)) as Uint8Array | Int8Array;
 }
 
 /** A channels-last activation of x's dtype. */
-export function channelsLastTensor(storage: Uint8Array | Int8Array, shape: Shape, like: Tensor, qparams: PerTensorQParams): Tensor {
+export function channelsLastTensor(
+  storage: Uint8Array | Int8Array,
+  shape: Shape,
+  like: Tensor,
+  qparams: PerTensorQParams,
+): Tensor {
   return new Tensor({ storage, shape, strides: channelsLastStrides(shape), dtype: like.dtype, qparams });
 }
 
@@ -58,12 +66,11 @@ function convolution(rank: 1 | 2 | 3, relu: boolean) {
     const dtype = x.dtype as 'quint8' | 'qint8';
     const qparams = perTensorQParams(scale, zeroPoint, dtype, fn);
     const { min, max } = DTYPES[dtype];
-    const storage = qConv(
-      packed.panel(input.scale, input.zeroPoint, qparams),
-      channelsLastData(x),
-      window,
-      { zeroPoint, min: relu ? Math.max(min, zeroPoint) : min, max },
-    );
+    const storage = qConv(packed.panel(input.scale, input.zeroPoint, qparams), channelsLastData(x), window, {
+      zeroPoint,
+      min: relu ? Math.max(min, zeroPoint) : min,
+      max,
+    });
     return channelsLastTensor(storage, [x.shape[0], weight.shape[0], ...window.outputSize], x, qparams);
   };
 }
@@ -92,10 +99,16 @@ function linearDynamic(relu: boolean) {
   const fn = relu ? 'quantized::linear_relu_dynamic' : 'quantized::linear_dynamic';
   return (x: Tensor, packed: PackedWeights, reduceRange: boolean): Tensor => {
     if (x.dtype !== 'float32') {
-      throw new DTypeError({ fn, argument: 'input', expected: 'a float32 tensor (dynamic layers quantize it themselves)', got: x.dtype, fix: 'dequantize() it first.' });
+      throw new DTypeError({
+        fn,
+        argument: 'input',
+        expected: 'a float32 tensor (dynamic layers quantize it themselves)',
+        got: x.dtype,
+        fix: 'dequantize() it first.',
+      });
     }
     checkFeatures(x, packed, fn);
-    const storage = qLinearDynamic(packed, x.data as Float32Array, { rows: x.numel / packed.weight.shape[1], reduceRange, relu });
+    const storage = qLinearDynamic(packed.dynamicPanel(), x.data as Float32Array, { reduceRange, relu });
     return fromStorage(storage, [...x.shape.slice(0, -1), packed.weight.shape[0]], 'float32');
   };
 }
@@ -103,7 +116,12 @@ function linearDynamic(relu: boolean) {
 function checkFeatures(x: Tensor, packed: PackedWeights, fn: string): void {
   const features = packed.weight.shape[1];
   if (x.ndim < 1 || x.shape[x.ndim - 1] !== features) {
-    throw new ShapeError({ fn, argument: 'input', expected: `${features} features in the last dimension`, got: formatShape(x.shape) });
+    throw new ShapeError({
+      fn,
+      argument: 'input',
+      expected: `${features} features in the last dimension`,
+      got: formatShape(x.shape),
+    });
   }
 }
 

@@ -1,9 +1,9 @@
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { product } from '../../core/math.ts';
-import { packConvWeights, type PackedConvWeights } from '../../kernels/int8/pack.ts';
+import { type PackedConvWeights, packConvWeights } from '../../kernels/int8/pack.ts';
 import { isPerChannel } from '../../tensor/qparams.ts';
 import { channelsLastStrides, formatShape } from '../../tensor/shape.ts';
-import { requireQuantized, Tensor } from '../../tensor/tensor.ts';
+import { requireQuantized, type Tensor } from '../../tensor/tensor.ts';
 import type { ConvGeometry } from '../signatures/layer.ts';
 
 /** Output parameters a panel's header was last written for; null means float output (dynamic quantization). */
@@ -35,16 +35,28 @@ export class PackedWeights {
       throw new DTypeError({ fn, argument: 'weight', expected: 'qint8 or quint8', got: weight.dtype });
     }
     if (isPerChannel(q) && q.axis !== 0) {
-      throw new ArgumentError({ fn, argument: 'weight', expected: 'per-channel quantization along axis 0', got: `axis ${q.axis}` });
+      throw new ArgumentError({
+        fn,
+        argument: 'weight',
+        expected: 'per-channel quantization along axis 0',
+        got: `axis ${q.axis}`,
+      });
     }
     if (bias && (bias.numel !== out || bias.dtype !== 'float32')) {
-      throw new ShapeError({ fn, argument: 'bias', expected: `float32 of shape [${out}]`, got: `${bias.dtype} of shape ${formatShape(bias.shape)}` });
+      throw new ShapeError({
+        fn,
+        argument: 'bias',
+        expected: `float32 of shape [${out}]`,
+        got: `${bias.dtype} of shape ${formatShape(bias.shape)}`,
+      });
     }
     this.weight = weight;
     this.bias = bias;
     this.geometry = geometry;
     this.weightScales = isPerChannel(q) ? Float32Array.from(q.scales) : new Float32Array(out).fill(q.scale);
-    this.#zeroPoints = isPerChannel(q) ? Int32Array.from(q.zeroPoints) : new Int32Array(out).fill(q.zeroPoint);
+    this.#zeroPoints = isPerChannel(q)
+      ? Int32Array.from(q.zeroPoints)
+      : new Int32Array(out).fill(q.zeroPoint);
   }
 
   /** Kernel sizes; empty for linear layers. */
@@ -62,6 +74,16 @@ export class PackedWeights {
       weightScales: this.weightScales,
       output,
     });
+    return this.#panel;
+  }
+
+  /** The panel for dynamic layers: float output, the input's parameters are set call by call. */
+  dynamicPanel(): PackedConvWeights {
+    this.#panel ??= this.#pack();
+    this.#panel.setDynamicQuantization(
+      this.bias ? (this.bias.data as Float32Array) : null,
+      this.weightScales,
+    );
     return this.#panel;
   }
 

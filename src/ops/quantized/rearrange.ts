@@ -1,7 +1,7 @@
+import { DTypeError } from '../../core/errors.ts';
 import { integerDTypeOf } from '../../tensor/dtype.ts';
 import { isPerChannel } from '../../tensor/qparams.ts';
 import { quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
-import { DTypeError } from '../../core/errors.ts';
 import { movement } from '../float/movement.ts';
 import { reduction } from '../float/reduction.ts';
 import type { Ops } from '../signatures/index.ts';

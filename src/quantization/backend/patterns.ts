@@ -84,12 +84,31 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
 /** The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. */
 export const PATTERNS: readonly Pattern[] = [
   { name: 'quant', sequence: [QuantStub], float: QuantStub, observe: 'output', static: quantized.Quantize },
-  { name: 'dequant', sequence: [DeQuantStub], float: DeQuantStub, observe: 'none', static: quantized.DeQuantize },
-  { name: 'functional', sequence: [FloatFunctional], float: FloatFunctional, observe: 'inside', static: QFunctional },
+  {
+    name: 'dequant',
+    sequence: [DeQuantStub],
+    float: DeQuantStub,
+    observe: 'none',
+    static: quantized.DeQuantize,
+  },
+  {
+    name: 'functional',
+    sequence: [FloatFunctional],
+    float: FloatFunctional,
+    observe: 'inside',
+    static: QFunctional,
+  },
   ...convolutionPatterns(1),
   ...convolutionPatterns(2),
   ...convolutionPatterns(3),
-  { name: 'linear', sequence: [Linear], float: Linear, observe: 'output', static: quantized.Linear, dynamic: dynamic.Linear },
+  {
+    name: 'linear',
+    sequence: [Linear],
+    float: Linear,
+    observe: 'output',
+    static: quantized.Linear,
+    dynamic: dynamic.Linear,
+  },
   {
     name: 'linear + relu',
     sequence: [Linear, ReLU],
@@ -99,10 +118,17 @@ export const PATTERNS: readonly Pattern[] = [
     static: quantized.LinearReLU,
     dynamic: dynamic.LinearReLU,
   },
-  { name: 'linear + bn', sequence: [Linear, BatchNorm1d], fuse: (linear, bn) => fuseLinearBn(linear, bn), observe: 'output' },
+  {
+    name: 'linear + bn',
+    sequence: [Linear, BatchNorm1d],
+    fuse: (linear, bn) => fuseLinearBn(linear, bn),
+    observe: 'output',
+  },
 ];
 
-const byFloatClass = new Map<unknown, Pattern>(PATTERNS.flatMap((p) => (p.float ? [[p.float, p] as const] : [])));
+const byFloatClass = new Map<unknown, Pattern>(
+  PATTERNS.flatMap((p) => (p.float ? [[p.float, p] as const] : [])),
+);
 
 /** The row that describes a module, by its exact class. */
 export function patternOf(module: AnyModule): Pattern | undefined {
@@ -112,6 +138,9 @@ export function patternOf(module: AnyModule): Pattern | undefined {
 /** The row whose sequence of classes is exactly that of the modules. */
 export function fusionOf(modules: readonly AnyModule[]): Pattern | undefined {
   return PATTERNS.find(
-    (p) => p.fuse && p.sequence.length === modules.length && p.sequence.every((c, i) => modules[i].constructor === c),
+    (p) =>
+      p.fuse &&
+      p.sequence.length === modules.length &&
+      p.sequence.every((c, i) => modules[i].constructor === c),
   );
 }

@@ -33,7 +33,12 @@ export function fuseModules<M extends AnyModule>(
 
 function fuseSequence(model: AnyModule, names: readonly string[]): void {
   if (!Array.isArray(names) || names.length < 2) {
-    throw new ArgumentError({ fn: 'fuseModules', argument: 'names', expected: 'lists of at least two module names', got: JSON.stringify(names) });
+    throw new ArgumentError({
+      fn: 'fuseModules',
+      argument: 'names',
+      expected: 'lists of at least two module names',
+      got: JSON.stringify(names),
+    });
   }
   const modules = names.map((name) => model.getSubmodule(name));
   const pattern = fusionOf(modules);
@@ -42,7 +47,9 @@ function fuseSequence(model: AnyModule, names: readonly string[]): void {
     throw new QuantizationError({
       fn: 'fuseModules',
       argument: names.join(', '),
-      expected: `one of the fusable sequences (${PATTERNS.filter((p) => p.fuse).map((p) => p.name).join('; ')})`,
+      expected: `one of the fusable sequences (${PATTERNS.filter((p) => p.fuse)
+        .map((p) => p.name)
+        .join('; ')})`,
       got: types,
       fix: 'List the modules in the order they run, each sequence on its own.',
     });

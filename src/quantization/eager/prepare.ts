@@ -7,7 +7,8 @@ import type { TransformOptions } from './fuse-modules.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
 
 /** The hook that shows a module's output to its observer; what the observer returns goes on. */
-export const observeOutput: ForwardHook = (module, _inputs, output) => module.activationPostProcess?.(output as never);
+export const observeOutput: ForwardHook = (module, _inputs, output) =>
+  module.activationPostProcess?.(output as never);
 
 /**
  * Attaches observers to everything that has a `qconfig` and a row in the backend table. Run representative data

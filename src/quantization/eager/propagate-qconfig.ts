@@ -14,11 +14,17 @@ export function propagateQConfig(model: AnyModule, spec: QConfigSpec = new Map()
   visit(model, '', undefined, spec);
 }
 
-function visit(module: AnyModule, path: string, inherited: QConfig | null | undefined, spec: QConfigSpec): void {
+function visit(
+  module: AnyModule,
+  path: string,
+  inherited: QConfig | null | undefined,
+  spec: QConfigSpec,
+): void {
   let own = module.qconfig;
   if (own === undefined) own = spec.get(path);
   if (own === undefined) own = spec.get(module.constructor as ModuleClass);
   if (own === undefined) own = inherited;
   if (own !== undefined) module.qconfig = own;
-  for (const [name, child] of module.namedChildren()) visit(child, path === '' ? name : `${path}.${name}`, own, spec);
+  for (const [name, child] of module.namedChildren())
+    visit(child, path === '' ? name : `${path}.${name}`, own, spec);
 }

@@ -27,7 +27,11 @@ export interface DynamicOptions extends TransformOptions {
  * @example
  * const int8 = quantize(model, (m) => { for (const x of samples) m(x); });
  */
-export function quantize<M extends AnyModule>(model: M, calibrate: (prepared: M) => void, options: TransformOptions = {}): M {
+export function quantize<M extends AnyModule>(
+  model: M,
+  calibrate: (prepared: M) => void,
+  options: TransformOptions = {},
+): M {
   const target = options.inplace ? model : deepCopy(model);
   target.eval();
   if (!target.modules().some((m) => m.qconfig !== undefined)) target.qconfig = getDefaultQConfig();
@@ -44,10 +48,19 @@ export function quantize<M extends AnyModule>(model: M, calibrate: (prepared: M)
  * const small = quantizeDynamic(model);                    // every Linear
  * const some = quantizeDynamic(model, ['encoder', Linear]); // by name and class
  */
-export function quantizeDynamic<M extends AnyModule>(model: M, spec?: DynamicSpec, options: DynamicOptions = {}): M {
+export function quantizeDynamic<M extends AnyModule>(
+  model: M,
+  spec?: DynamicSpec,
+  options: DynamicOptions = {},
+): M {
   const dtype: string = options.dtype ?? 'qint8';
   if (dtype !== 'qint8') {
-    throw new ArgumentError({ fn: 'quantizeDynamic', argument: 'dtype', expected: "'qint8'", got: `'${dtype}'` });
+    throw new ArgumentError({
+      fn: 'quantizeDynamic',
+      argument: 'dtype',
+      expected: "'qint8'",
+      got: `'${dtype}'`,
+    });
   }
   const target = options.inplace ? model : deepCopy(model);
   target.eval();

@@ -18,9 +18,13 @@ export function readWeightAndBias(
   shape: readonly number[],
   assign: (weight: Tensor, bias: Tensor | null) => void,
 ): void {
-  if (!(weight instanceof Tensor) || !weight.isQuantized) loader.mismatch(`${weightKey} is not a quantized tensor`);
+  if (!(weight instanceof Tensor) || !weight.isQuantized)
+    loader.mismatch(`${weightKey} is not a quantized tensor`);
   else if (weight.shape.join() !== shape.join()) {
-    loader.mismatch(`${weightKey} has shape [${weight.shape.join(', ')}], the module has [${shape.join(', ')}]`);
-  } else if (bias !== null && !(bias instanceof Tensor)) loader.mismatch(`the bias beside ${weightKey} is not a tensor`);
+    loader.mismatch(
+      `${weightKey} has shape [${weight.shape.join(', ')}], the module has [${shape.join(', ')}]`,
+    );
+  } else if (bias !== null && !(bias instanceof Tensor))
+    loader.mismatch(`the bias beside ${weightKey} is not a tensor`);
   else loader.later(() => assign(weight, bias));
 }

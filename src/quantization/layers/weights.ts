@@ -34,12 +34,24 @@ export function observeWeight(module: AnyModule, weight: Tensor, fn: string): Ob
 export function quantizeWeight(weight: Tensor, observer: ObserverBase, fn: string): Tensor {
   const { dtype } = observer;
   if (!isQuantizedDType(dtype)) {
-    throw new QuantizationError({ fn, argument: 'weight observer', expected: 'a quantized dtype', got: dtype });
+    throw new QuantizationError({
+      fn,
+      argument: 'weight observer',
+      expected: 'a quantized dtype',
+      got: dtype,
+    });
   }
   const { scale, zeroPoint } = observer.calculateQParams();
   return noGrad(() => {
     if (observer.qscheme.startsWith('per_channel')) {
-      return dispatch('quantizePerChannel', weight, scale, zeroPoint, observer.chAxis, dtype as QuantizedDType);
+      return dispatch(
+        'quantizePerChannel',
+        weight,
+        scale,
+        zeroPoint,
+        observer.chAxis,
+        dtype as QuantizedDType,
+      );
     }
     return dispatch('quantizePerTensor', weight, scale.item(), zeroPoint.item(), dtype as QuantizedDType);
   });

@@ -159,32 +159,42 @@ interface Span {
   readonly counted: number;
 }
 
+/** How many windows fit along spatial dimension `d` of `size` elements. Throws where none does or the padding is too large. */
+export function windowCount(fn: string, size: number, geometry: PoolGeometry, d: number): number {
+  const k = geometry.kernelSize[d];
+  const stride = geometry.stride[d];
+  const padding = geometry.padding[d];
+  const reach = geometry.dilation[d] * (k - 1) + 1;
+  if (padding * 2 > k || padding < 0) {
+    throw new ArgumentError({
+      fn,
+      argument: 'padding',
+      expected: `from 0 to half of the window (${k})`,
+      got: String(padding),
+    });
+  }
+  const span = size + 2 * padding - reach;
+  let count = (geometry.ceilMode ? Math.ceil(span / stride) : Math.floor(span / stride)) + 1;
+  // The last window of ceil mode must start inside the input or its left padding.
+  if (geometry.ceilMode && (count - 1) * stride >= size + padding) count--;
+  if (count < 1) {
+    throw new ShapeError({
+      fn,
+      argument: 'input',
+      expected: `a padded size of at least ${reach} in dimension ${d + 2}`,
+      got: String(size + 2 * padding),
+    });
+  }
+  return count;
+}
+
 function slidingWindows(fn: string, shape: Shape, geometry: PoolGeometry, countPadding: boolean): Windows {
-  const { kernelSize, stride, padding, dilation, ceilMode } = geometry;
+  const { kernelSize, stride, padding, dilation } = geometry;
   checkRank(fn, shape, kernelSize.length);
   const spans = kernelSize.map((k, d): Span[] => {
     const size = shape[d + 2];
     const reach = dilation[d] * (k - 1) + 1;
-    if (padding[d] * 2 > k || padding[d] < 0) {
-      throw new ArgumentError({
-        fn,
-        argument: 'padding',
-        expected: `from 0 to half of the window (${k})`,
-        got: String(padding[d]),
-      });
-    }
-    const span = size + 2 * padding[d] - reach;
-    let count = (ceilMode ? Math.ceil(span / stride[d]) : Math.floor(span / stride[d])) + 1;
-    // The last window of ceil mode must start inside the input or its left padding.
-    if (ceilMode && (count - 1) * stride[d] >= size + padding[d]) count--;
-    if (count < 1) {
-      throw new ShapeError({
-        fn,
-        argument: 'input',
-        expected: `a padded size of at least ${reach} in dimension ${d + 2}`,
-        got: String(size + 2 * padding[d]),
-      });
-    }
+    const count = windowCount(fn, size, geometry, d);
     return Array.from({ length: count }, (_, o) => {
       const from = o * stride[d] - padding[d];
       const padded = Math.min(from + k, size + padding[d]) - from;

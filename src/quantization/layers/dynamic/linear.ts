@@ -19,10 +19,12 @@ export class Linear extends PackedLinear {
   /** Quantizes the weight of a float linear layer that has a dynamic qconfig. */
   static fromFloat(module: AnyModule): Linear {
     const float = linearOf(module);
-    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
     const q = new this(float.inFeatures, float.outFeatures, { bias: float.bias !== null });
     const fn = `${q.typeName}.fromFloat`;
-    q.setWeightBias(quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn), plainBias(float.bias));
+    q.setWeightBias(
+      quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn),
+      plainBias(float.bias),
+    );
     return q;
   }
 

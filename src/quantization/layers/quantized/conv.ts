@@ -1,5 +1,9 @@
 import { QuantizationError } from '../../../core/errors.ts';
-import type { Conv1d as FloatConv1d, Conv2d as FloatConv2d, Conv3d as FloatConv3d } from '../../../nn/index.ts';
+import type {
+  Conv1d as FloatConv1d,
+  Conv2d as FloatConv2d,
+  Conv3d as FloatConv3d,
+} from '../../../nn/index.ts';
 import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
@@ -39,7 +43,13 @@ abstract class QuantizedConv extends Module {
   scale = 1;
   zeroPoint = 0;
 
-  constructor(rank: number, inChannels: number, outChannels: number, kernelSize: number | readonly number[], options: QuantizedConvOptions) {
+  constructor(
+    rank: number,
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | readonly number[],
+    options: QuantizedConvOptions,
+  ) {
     super();
     const spread = (v: number | readonly number[] | undefined, otherwise: number): readonly number[] =>
       typeof v === 'object' ? v : new Array<number>(rank).fill(v ?? otherwise);
@@ -96,7 +106,9 @@ abstract class QuantizedConv extends Module {
     const weight = loader.take(key);
     const bias = loader.take(`${prefix}bias`);
     if (weight !== undefined && bias !== undefined) {
-      readWeightAndBias(loader, key, weight, bias, this.packed.weight.shape, (w, b) => this.setWeightBias(w, b));
+      readWeightAndBias(loader, key, weight, bias, this.packed.weight.shape, (w, b) =>
+        this.setWeightBias(w, b),
+      );
     }
     readScalar(loader, `${prefix}scale`, (v) => {
       this.scale = v;
@@ -107,7 +119,8 @@ abstract class QuantizedConv extends Module {
   }
 
   protected run(op: keyof QuantizedOps & `quantized::conv${string}`, x: Tensor): Tensor {
-    const padded = this.paddingMode === 'reflect' ? dispatch('pad', x, reflectPads(this.padding), 'reflect', 0) : x;
+    const padded =
+      this.paddingMode === 'reflect' ? dispatch('pad', x, reflectPads(this.padding), 'reflect', 0) : x;
     return dispatch(op, padded, this.packed, this.scale, this.zeroPoint);
   }
 
@@ -124,7 +137,10 @@ function reflectPads(padding: readonly number[]): number[] {
 }
 
 /** Gives a fresh quantized layer the weight and output parameters of an observed float convolution. */
-function adopt<Q extends QuantizedConv>(create: (float: FloatConv, options: QuantizedConvOptions) => Q, module: AnyModule): Q {
+function adopt<Q extends QuantizedConv>(
+  create: (float: FloatConv, options: QuantizedConvOptions) => Q,
+  module: AnyModule,
+): Q {
   const float = convOf(module);
   const { stride, dilation, groups, paddingMode } = float;
   if (paddingMode !== 'zeros' && paddingMode !== 'reflect') {
@@ -142,7 +158,10 @@ function adopt<Q extends QuantizedConv>(create: (float: FloatConv, options: Quan
   const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);
   q.scale = scale;
   q.zeroPoint = zeroPoint;
-  q.setWeightBias(quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn), plainBias(float.bias));
+  q.setWeightBias(
+    quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn),
+    plainBias(float.bias),
+  );
   return q;
 }
 
@@ -170,12 +189,16 @@ function convOf(module: AnyModule): FloatConv {
 
 /** 1-d convolution on quantized tensors [N, C, L]. Source: `torch.ao.nn.quantized.Conv1d`. */
 export class Conv1d extends QuantizedConv {
-  constructor(inChannels: number, outChannels: number, kernelSize: number | readonly number[], options: QuantizedConvOptions = {}) {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | readonly number[],
+    options: QuantizedConvOptions = {},
+  ) {
     super(1, inChannels, outChannels, kernelSize, options);
   }
 
   static fromFloat(module: AnyModule): Conv1d {
-    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
     return adopt((f, o) => new this(f.inChannels, f.outChannels, f.kernelSize, o), module);
   }
 
@@ -193,12 +216,16 @@ export class Conv1d extends QuantizedConv {
  * output channel. Source: `torch.ao.nn.quantized.Conv2d`.
  */
 export class Conv2d extends QuantizedConv {
-  constructor(inChannels: number, outChannels: number, kernelSize: number | readonly number[], options: QuantizedConvOptions = {}) {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | readonly number[],
+    options: QuantizedConvOptions = {},
+  ) {
     super(2, inChannels, outChannels, kernelSize, options);
   }
 
   static fromFloat(module: AnyModule): Conv2d {
-    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
     return adopt((f, o) => new this(f.inChannels, f.outChannels, f.kernelSize, o), module);
   }
 
@@ -213,12 +240,16 @@ export class Conv2d extends QuantizedConv {
 
 /** 3-d convolution on quantized tensors [N, C, D, H, W]. Source: `torch.ao.nn.quantized.Conv3d`. */
 export class Conv3d extends QuantizedConv {
-  constructor(inChannels: number, outChannels: number, kernelSize: number | readonly number[], options: QuantizedConvOptions = {}) {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | readonly number[],
+    options: QuantizedConvOptions = {},
+  ) {
     super(3, inChannels, outChannels, kernelSize, options);
   }
 
   static fromFloat(module: AnyModule): Conv3d {
-    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
     return adopt((f, o) => new this(f.inChannels, f.outChannels, f.kernelSize, o), module);
   }
 

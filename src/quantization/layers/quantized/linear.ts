@@ -1,5 +1,5 @@
-import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
 import type { Linear as FloatLinear } from '../../../nn/index.ts';
+import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
@@ -29,7 +29,9 @@ export abstract class PackedLinear extends Module {
     super();
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
-    const weight = noGrad(() => dispatch('quantizePerTensor', zeros([outFeatures, inFeatures]), 1, 0, 'qint8'));
+    const weight = noGrad(() =>
+      dispatch('quantizePerTensor', zeros([outFeatures, inFeatures]), 1, 0, 'qint8'),
+    );
     this.packed = new PackedWeights(weight, options.bias === false ? null : zeros([outFeatures]), null);
   }
 
@@ -68,7 +70,9 @@ export abstract class PackedLinear extends Module {
     if (pair === undefined) return;
     if (!Array.isArray(pair)) loader.mismatch(`${key} is not a (weight, bias) pair`);
     else {
-      readWeightAndBias(loader, key, pair[0], pair[1], [this.outFeatures, this.inFeatures], (w, b) => this.setWeightBias(w, b));
+      readWeightAndBias(loader, key, pair[0], pair[1], [this.outFeatures, this.inFeatures], (w, b) =>
+        this.setWeightBias(w, b),
+      );
     }
   }
 }
@@ -85,13 +89,15 @@ export class Linear extends PackedLinear {
   /** Quantizes an observed float (or qat) linear layer. */
   static fromFloat(module: AnyModule): Linear {
     const float = linearOf(module);
-    // biome-ignore lint/complexity/noThisInStatic: subclasses convert into themselves
     const q = new this(float.inFeatures, float.outFeatures, { bias: float.bias !== null });
     const fn = `${q.typeName}.fromFloat`;
     const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);
     q.scale = scale;
     q.zeroPoint = zeroPoint;
-    q.setWeightBias(quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn), plainBias(float.bias));
+    q.setWeightBias(
+      quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn),
+      plainBias(float.bias),
+    );
     return q;
   }
 

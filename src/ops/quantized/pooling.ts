@@ -1,0 +1,64 @@
+import { ShapeError } from '../../core/errors.ts';
+import type { ConvGeometry } from '../../kernels/geometry.ts';
+import { qAdaptiveAvgPool2d, qAvgPool2d, qMaxPool2d } from '../../kernels/int8/pooling.ts';
+import { formatShape } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { windowCount } from '../float/layer/pool.ts';
+import type { Ops } from '../signatures/index.ts';
+import type { PoolGeometry } from '../signatures/layer.ts';
+import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
+
+/** The window geometry for the kernels, with the output size that floor or ceil mode gives. */
+function windowGeometry(fn: string, x: Tensor, geometry: PoolGeometry): ConvGeometry {
+  requireImages(fn, x);
+  const inputSize = x.shape.slice(2);
+  return {
+    batch: x.shape[0],
+    inputSize,
+    kernel: geometry.kernelSize,
+    stride: geometry.stride,
+    padding: geometry.padding,
+    dilation: geometry.dilation,
+    outputSize: inputSize.map((size, d) => windowCount(fn, size, geometry, d)),
+  };
+}
+
+function requireImages(fn: string, x: Tensor): void {
+  if (x.ndim === 4) return;
+  throw new ShapeError({ fn, argument: 'input', expected: 'shape [N, C, H, W]', got: formatShape(x.shape) });
+}
+
+const maxPool2d: Ops['maxPool2d'] = (x, geometry) => {
+  const qparams = activationQParams(x, 'maxPool2d');
+  const window = windowGeometry('maxPool2d', x, geometry);
+  const [batch, channels] = x.shape;
+  const out = qMaxPool2d(channelsLastData(x), channels, window);
+  return channelsLastTensor(out, [batch, channels, ...window.outputSize], x, qparams);
+};
+
+const avgPool2d: Ops['avgPool2d'] = (x, geometry) => {
+  const qparams = activationQParams(x, 'avgPool2d');
+  const window = windowGeometry('avgPool2d', x, geometry);
+  const [batch, channels] = x.shape;
+  const { zeroPoint } = qparams;
+  const { countIncludePad } = geometry;
+  const out = qAvgPool2d(channelsLastData(x), channels, window, { zeroPoint, countIncludePad });
+  return channelsLastTensor(out, [batch, channels, ...window.outputSize], x, qparams);
+};
+
+const adaptiveAvgPool2d: Ops['adaptiveAvgPool2d'] = (x, outputSize) => {
+  const qparams = activationQParams(x, 'adaptiveAvgPool2d');
+  requireImages('adaptiveAvgPool2d', x);
+  const [batch, channels, height, width] = x.shape;
+  const out = qAdaptiveAvgPool2d(channelsLastData(x), {
+    batch,
+    channels,
+    inputSize: [height, width],
+    outputSize: [outputSize[0], outputSize[1]],
+    zeroPoint: qparams.zeroPoint,
+  });
+  return channelsLastTensor(out, [batch, channels, ...outputSize], x, qparams);
+};
+
+/** Pools on quantized images; quantization parameters stay the same. */
+export const pooling: Partial<Ops> = { maxPool2d, avgPool2d, adaptiveAvgPool2d };
