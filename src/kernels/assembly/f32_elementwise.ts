@@ -1,7 +1,7 @@
 // Kernels over flat arrays. `n` is a multiple of 4: callers round up, and blocks are padded accordingly.
 // Products and sums are rounded separately (no fused multiply-add), as PyTorch's element-wise kernels and their tests expect.
 
-/** out = x > 0 or NaN ? x : 0. */
+/** out = x < 0 ? 0 : x; NaN and −0 pass through, as in PyTorch. */
 export function f32_relu(x: usize, n: i32, out: usize): void {
   const zero = f32x4.splat(0);
   const end = x + (<usize>n << 2);

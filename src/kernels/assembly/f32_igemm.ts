@@ -1,4 +1,4 @@
-import { clampLanes, madd, storeLanes } from "./f32_simd";
+import { clampLanes, madd, storeLanes, TILE_ROWS } from "./f32_simd";
 
 /** Eight floats, of which the last panel of a matrix stores only `cols`. */
 // @ts-ignore: decorator
@@ -17,7 +17,7 @@ function storeRow(p: usize, x0: v128, x1: v128, cols: i32): void {
 
 /**
  * One tile of `mr` (2..6, a compile-time constant where this is inlined) rows by 8 columns.
- * 12 accumulators, two panel vectors and one broadcast fill the 15 vector registers that V8 gives out.
+ * See TILE_ROWS for the largest one.
  */
 // @ts-ignore: decorator
 @inline
@@ -208,9 +208,9 @@ export function f32_igemm(
       const b = bias + (<usize>n << 2);
       const left = cols - n;
       let r = start;
-      for (; r + 6 <= end; r += 6) {
+      for (; r + TILE_ROWS <= end; r += TILE_ROWS) {
         const at = <usize>r << 2;
-        tile(6, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        tile(TILE_ROWS, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
       }
       if (r + 4 <= end) {
         const at = <usize>r << 2;

@@ -1,4 +1,4 @@
-import { madd } from "./f32_simd";
+import { madd, TILE_ROWS } from "./f32_simd";
 
 /** Adds the sum over `steps` of the outer products of `mr` floats of a row with 8 panel columns to a tile of the output. */
 // @ts-ignore: decorator
@@ -90,7 +90,7 @@ export function f32_outer(
     let a = input;
     let out = output + (<usize>n << 2);
     let i = m;
-    for (; i >= 6; i -= 6, a += 24, out += 6 * outStride) tile(6, steps, rowTable, a, panel, out, outStride);
+    for (; i >= TILE_ROWS; i -= TILE_ROWS, a += 4 * TILE_ROWS, out += TILE_ROWS * outStride) tile(TILE_ROWS, steps, rowTable, a, panel, out, outStride);
     if (i >= 4) {
       tile(4, steps, rowTable, a, panel, out, outStride);
       i -= 4, a += 16, out += 4 * outStride;

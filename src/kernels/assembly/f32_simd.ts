@@ -1,3 +1,9 @@
+/**
+ * Rows of the largest tile of 8 columns. V8 gives out 15 vector registers: six rows take 12 sums, two panel vectors and one broadcast;
+ * without fused multiply-add a product needs one more, which leaves room for five.
+ */
+export const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
+
 /** a * b + c: fused where the build has relaxed SIMD, two roundings otherwise. */
 // @ts-ignore: decorator
 @inline

@@ -1,7 +1,8 @@
+import { product } from '../../core/math.ts';
 import { engine as defaultEngine, type Engine } from '../engine.ts';
 import { checkLength, PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from './panels.ts';
 import { type Block, Sliding, type StagedPhase } from './sliding.ts';
-import { type ConvGeometryF32, checkConvGeometry, forwardSweep, product } from './window.ts';
+import { type ConvGeometryF32, checkConvGeometry, forwardSweep } from './window.ts';
 
 /** Positions summed before the next tile: 8 KiB of gradient panel stay in L1 beside the rows of the input. */
 const STEP_BLOCK = 256;

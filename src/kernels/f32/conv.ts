@@ -1,3 +1,4 @@
+import { product } from '../../core/math.ts';
 import { engine as defaultEngine, type Engine } from '../engine.ts';
 import { type ClampF32, checkLength, PACKED_ROW_BYTES, panelCount, stageBias } from './panels.ts';
 import { type Block, Sliding, type StagedPhase } from './sliding.ts';
@@ -6,12 +7,11 @@ import {
   checkConvGeometry,
   forwardSweep,
   inputGradSweep,
-  product,
   type Sweep,
 } from './window.ts';
 
-/** Window rows walked before the next panel. */
-const ROW_BLOCK = 96;
+/** Window rows walked before the next panel: whole tiles of six and of five rows. */
+const ROW_BLOCK = 120;
 
 /** Options of {@link convForwardF32} and {@link convInputGradF32}. */
 export interface ConvF32Options {

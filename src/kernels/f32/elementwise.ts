@@ -3,7 +3,7 @@ import { inBlocks } from './blocks.ts';
 import { checkLength } from './panels.ts';
 
 /**
- * `max(x, 0)`; NaN stays NaN. `torch.relu`.
+ * `x < 0 ? 0 : x`; NaN and −0 pass through. `torch.relu`.
  *
  * @example
  * const y = reluF32(x);

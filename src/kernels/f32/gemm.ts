@@ -14,8 +14,8 @@ import {
 
 /** Steps of k that one pass over a panel takes: 16 KiB of panel and 12 KiB of rows share L1. */
 const K_BLOCK = 512;
-/** Rows walked before the next panel. */
-const ROW_BLOCK = 96;
+/** Rows walked before the next panel: whole tiles of six and of five rows. */
+const ROW_BLOCK = 120;
 /** Floats of the staged left block and its output (512 KiB: half of a common L2). */
 const LEFT_BLOCK_FLOATS = 128 * 1024;
 /** Floats of the packed right block (1 MiB). */
@@ -275,7 +275,7 @@ function multiply(call: GemmCall): void {
   const packed = b instanceof PackedF32Weights ? b : undefined;
   const wanted = Math.floor(RIGHT_BLOCK_FLOATS / Math.max(1, k) / PANEL_COLUMNS) * PANEL_COLUMNS;
   const nBlock = Math.min(n, Math.max(32 * PANEL_COLUMNS, wanted));
-  const mBlock = Math.min(m, Math.max(6, Math.floor(LEFT_BLOCK_FLOATS / (k + nBlock) / 6) * 6));
+  const mBlock = Math.min(m, Math.max(30, Math.floor(LEFT_BLOCK_FLOATS / (k + nBlock) / 30) * 30));
   engine.scratch((take) => {
     const panels = packed ? 0 : take(panelCount(nBlock) * k * PACKED_ROW_BYTES);
     const left = take(mBlock * k * 4);

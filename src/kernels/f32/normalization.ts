@@ -4,11 +4,19 @@ import { checkLength, checkSizes } from './panels.ts';
 /** Floats handled at a time: two such blocks stay in L2 while a kernel passes over them twice. */
 const BLOCK_FLOATS = 32 * 1024;
 
+/** Rows summed in float32 before double precision takes over. */
+const SUM_ROWS = 256;
+
 type Take = (bytes: number) => number;
 
 /** Rows per block, at least one. */
 function blockRows(rows: number, channels: number): number {
   return Math.max(1, Math.min(rows, Math.floor(BLOCK_FLOATS / channels)));
+}
+
+/** Splits `rows` into the pieces that are summed in float32. */
+function forSubBlocks(rows: number, use: (from: number, count: number) => void): void {
+  for (let from = 0; from < rows; from += SUM_ROWS) use(from, Math.min(SUM_ROWS, rows - from));
 }
 
 /** Per-channel parameters in scratch, padded to whole vectors with zeros. */
@@ -41,7 +49,7 @@ function stageRows(
  * Sum over rows for every channel: the gradient of a bias.
  *
  * @param x `[rows][channels]`
- * @returns `[channels]`; blocks are summed in float32 and joined in double precision.
+ * @returns `[channels]`; 256 rows at a time are summed in float32, and those sums in double precision.
  * @throws ShapeError when `x` does not hold rows·channels floats.
  * @example
  * const gradBias = columnSumsF32(gradOut, 64 * 32 * 32, 16);
@@ -60,12 +68,13 @@ export function columnSumsF32(
     const step = blockRows(rows, channels);
     const block = take((step * channels + 4) * 4);
     const sums = take((channels + 4) * 4);
+    const f32 = engine.heap.f32;
     for (let r = 0; r < rows; r += step) {
-      const count = Math.min(step, rows - r);
-      stageRows(engine, block, x, channels, r, count);
-      engine.kernels.f32_column_sums(block, count, channels, sums);
-      const f32 = engine.heap.f32;
-      for (let c = 0; c < channels; c++) totals[c] += f32[(sums >> 2) + c];
+      stageRows(engine, block, x, channels, r, Math.min(step, rows - r));
+      forSubBlocks(Math.min(step, rows - r), (from, count) => {
+        engine.kernels.f32_column_sums(block + from * channels * 4, count, channels, sums);
+        for (let c = 0; c < channels; c++) totals[c] += f32[(sums >> 2) + c];
+      });
     }
   });
   return Float32Array.from(totals);
@@ -106,19 +115,22 @@ export function channelStatisticsF32(
     const second = take((channels + 4) * 4);
     const f32 = engine.heap.f32;
     for (let r = 0; r < rows; r += step) {
-      const count = Math.min(step, rows - r);
-      stageRows(engine, block, x, channels, r, count);
-      engine.kernels.f32_column_sums(block, count, channels, center);
-      for (let c = 0; c < channels; c++) f32[(center >> 2) + c] /= count;
-      engine.kernels.f32_column_deviations(block, count, channels, center, first, second);
-      for (let c = 0; c < channels; c++) {
-        const correction = f32[(first >> 2) + c] / count;
-        const blockMean = f32[(center >> 2) + c] + correction;
-        const blockSquares = f32[(second >> 2) + c] - correction * correction * count;
-        const distance = blockMean - mean[c];
-        mean[c] += (distance * count) / (r + count);
-        squares[c] += blockSquares + (distance * distance * r * count) / (r + count);
-      }
+      stageRows(engine, block, x, channels, r, Math.min(step, rows - r));
+      forSubBlocks(Math.min(step, rows - r), (from, count) => {
+        const part = block + from * channels * 4;
+        const before = r + from;
+        engine.kernels.f32_column_sums(part, count, channels, center);
+        for (let c = 0; c < channels; c++) f32[(center >> 2) + c] /= count;
+        engine.kernels.f32_column_deviations(part, count, channels, center, first, second);
+        for (let c = 0; c < channels; c++) {
+          const correction = f32[(first >> 2) + c] / count;
+          const blockMean = f32[(center >> 2) + c] + correction;
+          const blockSquares = f32[(second >> 2) + c] - correction * correction * count;
+          const distance = blockMean - mean[c];
+          mean[c] += (distance * count) / (before + count);
+          squares[c] += blockSquares + (distance * distance * before * count) / (before + count);
+        }
+      });
     }
   });
   return { mean, variance: squares.map((s) => Math.max(0, s) / rows) };
@@ -274,15 +286,26 @@ export function batchNormBackwardF32(options: {
       const first = take((channels + 4) * 4);
       const second = take((channels + 4) * 4);
       for (let r = 0; r < rows; r += step) {
-        const count = Math.min(step, rows - r);
-        stageRows(engine, xBlock, x, channels, r, count);
-        stageRows(engine, gBlock, gradOut, channels, r, count);
-        engine.kernels.f32_column_grad_sums(gBlock, xBlock, count, channels, means, first, second);
-        const f32 = engine.heap.f32;
-        for (let c = 0; c < channels; c++) {
-          sum[c] += f32[(first >> 2) + c];
-          product[c] += f32[(second >> 2) + c];
-        }
+        const staged = Math.min(step, rows - r);
+        stageRows(engine, xBlock, x, channels, r, staged);
+        stageRows(engine, gBlock, gradOut, channels, r, staged);
+        forSubBlocks(staged, (from, count) => {
+          const at = from * channels * 4;
+          engine.kernels.f32_column_grad_sums(
+            gBlock + at,
+            xBlock + at,
+            count,
+            channels,
+            means,
+            first,
+            second,
+          );
+          const f32 = engine.heap.f32;
+          for (let c = 0; c < channels; c++) {
+            sum[c] += f32[(first >> 2) + c];
+            product[c] += f32[(second >> 2) + c];
+          }
+        });
       }
       // gradIn = γ·invStd · (g − mean(g) − (x − mean) · invStd² · mean(g·(x − mean)))
       const scale = Float64Array.from(invStd, (s, c) => s * (gamma?.[c] ?? 1));

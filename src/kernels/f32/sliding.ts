@@ -1,6 +1,7 @@
+import { product } from '../../core/math.ts';
 import type { Engine } from '../engine.ts';
 import { PANEL_COLUMNS } from './panels.ts';
-import { type AxisPhase, type Phase, product, type Sweep } from './window.ts';
+import type { AxisPhase, Phase, Sweep } from './window.ts';
 
 /** Bytes of source or destination that a block may take, so that what is copied in is still in L2 when it is used. */
 const BLOCK_BYTES = 256 * 1024;

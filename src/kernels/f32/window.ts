@@ -1,4 +1,5 @@
 import { ShapeError } from '../../core/errors.ts';
+import { product } from '../../core/math.ts';
 import { checkSizes } from './panels.ts';
 
 /**
@@ -58,11 +59,6 @@ export function checkConvGeometry(fn: string, g: ConvGeometryF32): void {
       );
     }
   }
-}
-
-/** Product of a list; 1 when it is empty. */
-export function product(list: readonly number[]): number {
-  return list.reduce((a, b) => a * b, 1);
 }
 
 /** One tap of a window along one axis: kernel index and where it reads, relative to `position · inStep`. */

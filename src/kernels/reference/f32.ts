@@ -5,12 +5,12 @@ export function referenceGemmF32(options: {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  readonly a: Float32Array;
-  readonly b: Float32Array;
+  readonly a: ArrayLike<number>;
+  readonly b: ArrayLike<number>;
   readonly transA?: boolean;
   readonly transB?: boolean;
-  readonly bias?: Float32Array | null;
-  readonly initial?: Float32Array;
+  readonly bias?: ArrayLike<number> | null;
+  readonly initial?: ArrayLike<number>;
   readonly clamp?: { readonly min?: number; readonly max?: number };
 }): Float64Array {
   const { m, n, k, a, b, transA, transB, bias, initial, clamp } = options;
@@ -77,10 +77,10 @@ function forEachProduct(
 
 /** Obviously right twin of `convForwardF32`. */
 export function referenceConvForwardF32(
-  input: Float32Array,
-  weight: Float32Array,
+  input: ArrayLike<number>,
+  weight: ArrayLike<number>,
   g: ConvGeometryF32,
-  bias?: Float32Array | null,
+  bias?: ArrayLike<number> | null,
 ): Float64Array {
   const length = g.batch * g.outSize.reduce((x, y) => x * y, 1) * g.outChannels;
   const out = Float64Array.from({ length }, (_, i) => bias?.[i % g.outChannels] ?? 0);
@@ -92,10 +92,10 @@ export function referenceConvForwardF32(
 
 /** Obviously right twin of `convInputGradF32`. */
 export function referenceConvInputGradF32(
-  gradOut: Float32Array,
-  weight: Float32Array,
+  gradOut: ArrayLike<number>,
+  weight: ArrayLike<number>,
   g: ConvGeometryF32,
-  bias?: Float32Array | null,
+  bias?: ArrayLike<number> | null,
 ): Float64Array {
   const length = g.batch * g.inSize.reduce((x, y) => x * y, 1) * g.inChannels;
   const out = Float64Array.from({ length }, (_, i) => bias?.[i % g.inChannels] ?? 0);
@@ -107,8 +107,8 @@ export function referenceConvInputGradF32(
 
 /** Obviously right twin of `convWeightGradF32`. */
 export function referenceConvWeightGradF32(
-  input: Float32Array,
-  gradOut: Float32Array,
+  input: ArrayLike<number>,
+  gradOut: ArrayLike<number>,
   g: ConvGeometryF32,
 ): Float64Array {
   const taps = g.kernel.reduce((x, y) => x * y, 1);
