@@ -18,7 +18,7 @@ function dot(w: v128, x: v128, acc: v128): v128 {
 /** 6 rows × 8 channels; rows past `last` repeat it, and store the same values again. */
 function tile_6x8<T>(
   input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, r0: i32, last: i32,
-  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize,
+  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
 ): void {
   const r1 = r0 + 1 < last ? r0 + 1 : last;
   const r2 = r0 + 2 < last ? r0 + 2 : last;
@@ -77,13 +77,13 @@ function tile_6x8<T>(
   }
   const s0 = v128.load(p), s1 = v128.load(p, 16);
   if (isFloat<T>()) {
-    const f0 = v128.load(floatBias), f1 = v128.load(floatBias, 16);
-    store_f32_lanes(out + (<usize>r0 * outStride << 2), scaled(c00, s0, f0), scaled(c01, s1, f1), n);
-    store_f32_lanes(out + (<usize>r1 * outStride << 2), scaled(c10, s0, f0), scaled(c11, s1, f1), n);
-    store_f32_lanes(out + (<usize>r2 * outStride << 2), scaled(c20, s0, f0), scaled(c21, s1, f1), n);
-    store_f32_lanes(out + (<usize>r3 * outStride << 2), scaled(c30, s0, f0), scaled(c31, s1, f1), n);
-    store_f32_lanes(out + (<usize>r4 * outStride << 2), scaled(c40, s0, f0), scaled(c41, s1, f1), n);
-    store_f32_lanes(out + (<usize>r5 * outStride << 2), scaled(c50, s0, f0), scaled(c51, s1, f1), n);
+    const f0 = v128.load(floatBias), f1 = v128.load(floatBias, 16), least = f32x4.splat(floor);
+    store_f32_lanes(out + (<usize>r0 * outStride << 2), scaled(c00, s0, f0, least), scaled(c01, s1, f1, least), n);
+    store_f32_lanes(out + (<usize>r1 * outStride << 2), scaled(c10, s0, f0, least), scaled(c11, s1, f1, least), n);
+    store_f32_lanes(out + (<usize>r2 * outStride << 2), scaled(c20, s0, f0, least), scaled(c21, s1, f1, least), n);
+    store_f32_lanes(out + (<usize>r3 * outStride << 2), scaled(c30, s0, f0, least), scaled(c31, s1, f1, least), n);
+    store_f32_lanes(out + (<usize>r4 * outStride << 2), scaled(c40, s0, f0, least), scaled(c41, s1, f1, least), n);
+    store_f32_lanes(out + (<usize>r5 * outStride << 2), scaled(c50, s0, f0, least), scaled(c51, s1, f1, least), n);
   } else {
     const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max);
     let x = i16x8.narrow_i32x4_s(requantize_lanes(c00, s0, low, bias), requantize_lanes(c01, s1, low, bias));
@@ -107,7 +107,7 @@ function tile_6x8<T>(
 /** One row × 8 channels, for matrix-vector products and the last rows: two k-steps at a time hide the latency of the sums. */
 function tile_1x8<T>(
   input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, row: i32,
-  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize,
+  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
 ): void {
   let c0 = v128.load(panel), c1 = v128.load(panel, 16);
   let d0 = i32x4.splat(0), d1 = i32x4.splat(0);
@@ -136,7 +136,8 @@ function tile_1x8<T>(
   c1 = i32x4.add(c1, d1);
   const s0 = v128.load(p), s1 = v128.load(p, 16);
   if (isFloat<T>()) {
-    store_f32_lanes(out + (<usize>row * outStride << 2), scaled(c0, s0, v128.load(floatBias)), scaled(c1, s1, v128.load(floatBias, 16)), n);
+    const least = f32x4.splat(floor);
+    store_f32_lanes(out + (<usize>row * outStride << 2), scaled(c0, s0, v128.load(floatBias), least), scaled(c1, s1, v128.load(floatBias, 16), least), n);
   } else {
     const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint);
     const x = i16x8.narrow_i32x4_s(requantize_lanes(c0, s0, low, bias), requantize_lanes(c1, s1, low, bias));
@@ -144,17 +145,18 @@ function tile_1x8<T>(
   }
 }
 
+/** max(f32(acc) * scale + bias, least), without fused multiply-add; NaN passes. */
 // @ts-ignore: decorator
 @inline
-function scaled(acc: v128, scale: v128, bias: v128): v128 {
-  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), bias);
+function scaled(acc: v128, scale: v128, bias: v128, least: v128): v128 {
+  return f32x4.pmax(f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), bias), least);
 }
 
 // @ts-ignore: decorator
 @inline
 function convolve<T>(
   input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, rowBegin: i32, rowEnd: i32,
-  panels: usize, outChannels: i32, out: usize, outStride: usize, zeroPoint: i32, min: i32, max: i32, floatBias: usize,
+  panels: usize, outChannels: i32, out: usize, outStride: usize, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
 ): void {
   const panelBytes: usize = 64 + <usize>taps * ((channels + 3) >> 2) * 32;
   for (let block = rowBegin; block < rowEnd; block += BLOCK) {
@@ -164,10 +166,10 @@ function convolve<T>(
       const to = out + (isFloat<T>() ? <usize>n << 2 : <usize>n), bias = floatBias + (<usize>n << 2), left = outChannels - n;
       let row = block;
       for (; row + 2 < blockEnd; row += 6) {
-        tile_6x8<T>(input, rowStride, table, taps, channels, row, blockEnd - 1, panel, to, outStride, left, zeroPoint, min, max, bias);
+        tile_6x8<T>(input, rowStride, table, taps, channels, row, blockEnd - 1, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       }
       for (; row < blockEnd; row++) {
-        tile_1x8<T>(input, rowStride, table, taps, channels, row, panel, to, outStride, left, zeroPoint, min, max, bias);
+        tile_1x8<T>(input, rowStride, table, taps, channels, row, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       }
       panel += panelBytes;
     }
@@ -185,16 +187,16 @@ export function qu8s8_conv_u8(
   input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, rowBegin: i32, rowEnd: i32,
   panels: usize, outChannels: i32, out: usize, outStride: usize, zeroPoint: i32, min: i32, max: i32,
 ): void {
-  convolve<u8>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, zeroPoint, min, max, 0);
+  convolve<u8>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, zeroPoint, min, max, 0, 0);
 }
 
 /**
- * The same with a float result: acc * scale + floatBias[channel]. `floatBias` is padded to a multiple of 8 channels and
+ * The same with a float result: max(acc * scale + floatBias[channel], floor). `floatBias` is padded to a multiple of 8 channels and
  * `outStride` counts floats.
  */
 export function qu8s8_conv_f32(
   input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, rowBegin: i32, rowEnd: i32,
-  panels: usize, outChannels: i32, out: usize, outStride: usize, floatBias: usize,
+  panels: usize, outChannels: i32, out: usize, outStride: usize, floatBias: usize, floor: f32,
 ): void {
-  convolve<f32>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, 0, 0, 0, floatBias);
+  convolve<f32>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, 0, 0, 0, floatBias, floor);
 }

@@ -153,6 +153,7 @@ function tableFor(packed: PackedConvWeights, layout: StagedLayout): number {
  *
  * @param input staged as {@link stagedLayout} says; pointwise geometries need no staging beyond 16 readable bytes behind.
  * @param output `[batch][pixels][outChannels]` bytes, or floats for weights whose output is float.
+ * @param epilogue null for a float output; then `floatBias` is its bias and `floor` its lower bound (0 for a fused ReLU).
  */
 export function runConv(
   packed: PackedConvWeights,
@@ -162,6 +163,7 @@ export function runConv(
   output: number,
   epilogue: QuantizedEpilogue | null,
   floatBias: number,
+  floor: number = Number.NEGATIVE_INFINITY,
 ): void {
   const { kernels } = packed.engine;
   const { weightType, depthwise, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes } =
@@ -211,7 +213,7 @@ export function runConv(
       } else {
         const run = wide ? kernels.qu8s16_conv_f32 : kernels.qu8s8_conv_f32;
         const bias = floatBias + g * panelsPerGroup * 32;
-        run(x, inChannels, table, slots, tapChannels, 0, rows, panels, perGroup, y, outChannels, bias);
+        run(x, inChannels, table, slots, tapChannels, 0, rows, panels, perGroup, y, outChannels, bias, floor);
       }
     }
   }
