@@ -17,7 +17,8 @@ export class ByteReader {
   readonly #view: DataView;
 
   constructor(bytes: Uint8Array, file: string, fn: string) {
-    this.bytes = bytes;
+    // Node's Buffer is a Uint8Array whose `slice` does not copy.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.file = file;
     this.fn = fn;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -114,19 +115,31 @@ export class ByteReader {
   /** `n` bytes of UTF-8. */
   text(n: number, what: string): string {
     const at = this.position;
-    return this.decodeText(this.take(n, what), what, at);
+    return this.#decodeText(this.take(n, what), what, at);
   }
 
-  /** Text up to the next newline, which is consumed and not returned. */
+  /** UTF-8 text up to the next newline, which is consumed and not returned. */
   line(what: string): string {
+    const at = this.position;
+    return this.#decodeText(this.#upToNewline(what), what, at);
+  }
+
+  /** {@link line} where every byte is one character. */
+  latin1Line(what: string): string {
+    let text = '';
+    for (const byte of this.#upToNewline(what)) text += String.fromCharCode(byte);
+    return text;
+  }
+
+  #upToNewline(what: string): Uint8Array {
     const at = this.position;
     const end = this.bytes.indexOf(10, at);
     if (end < 0) throw this.error(what, 'a line ending in a newline', 'the end of the file');
     this.position = end + 1;
-    return this.decodeText(this.bytes.subarray(at, end), what, at);
+    return this.bytes.subarray(at, end);
   }
 
-  private decodeText(bytes: Uint8Array, what: string, at: number): string {
+  #decodeText(bytes: Uint8Array, what: string, at: number): string {
     try {
       return utf8.decode(bytes);
     } catch (cause) {

@@ -62,8 +62,11 @@ function decodeWords(
 ): void {
   for (let i = 0; i < out.length; i++) {
     const high = signed ? words[2 * i + 1] | 0 : words[2 * i + 1];
-    const value = high * TWO_32 + words[2 * i];
-    if (value > LIMIT || value < -LIMIT) throw fault(8 * i, `a value near ${value}`);
+    const low = words[2 * i];
+    const value = high * TWO_32 + low;
+    // 2^53 + 1 rounds to 2^53 in a double; its low word gives it away.
+    if (Math.abs(value) > LIMIT || (Math.abs(value) === LIMIT && low !== 0))
+      throw fault(8 * i, `a value near ${value}`);
     out[i] = value;
   }
 }

@@ -33,7 +33,8 @@ export async function readFile(path: string | URL): Promise<Uint8Array> {
   }
   const fs = await import('node:fs/promises');
   try {
-    return await fs.readFile(path);
+    const { buffer, byteOffset, byteLength } = await fs.readFile(path);
+    return new Uint8Array(buffer, byteOffset, byteLength);
   } catch (cause) {
     throw new FileError('readFile', String(path), 'a readable file', errorCode(cause), cause);
   }

@@ -3,6 +3,12 @@ import type { ByteReader } from './bytes.ts';
 /** A parsed JSON value. Objects are maps, so that keys such as `__proto__` or `1` are keys like any other. */
 export type Json = null | boolean | number | string | Json[] | Map<string, Json>;
 
+/** A parsed value in a message. */
+export function showJson(value: Json | undefined): string {
+  if (value === undefined) return 'nothing';
+  return value instanceof Map ? 'an object' : JSON.stringify(value);
+}
+
 const MAX_DEPTH = 64;
 const NUMBER = /-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const SPACE = /[ \t\r\n]*/y;

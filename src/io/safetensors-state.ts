@@ -6,7 +6,7 @@ import type { Shape } from '../tensor/shape.ts';
 import type { StateDict, StateValue } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { ByteReader } from './bytes.ts';
-import { type Json, readJson } from './json.ts';
+import { type Json, readJson, showJson } from './json.ts';
 
 /**
  * How a state dict fits into safetensors, which knows named plain tensors and string metadata only.
@@ -90,8 +90,7 @@ export function decodeState(
   const text = new TextEncoder().encode(description);
   const json = readJson(new ByteReader(text, `${r.file}!${STATE_KEY}`, FN), text.length, 'description');
   if (!(json instanceof Map)) throw fail('description', 'an object', 'another value');
-  if (json.get('version') !== VERSION)
-    throw fail('version', String(VERSION), JSON.stringify(json.get('version')));
+  if (json.get('version') !== VERSION) throw fail('version', String(VERSION), showJson(json.get('version')));
   const all = new Map(tensors);
   const quantized = json.get('quantized');
   if (quantized !== undefined) {
@@ -129,7 +128,7 @@ export function decodeState(
   for (const row of entries) {
     const [key, node, ...more] = Array.isArray(row) ? row : [];
     if (typeof key !== 'string' || node === undefined || more.length > 0 || dict.has(key)) {
-      throw fail('entries', 'pairs of a new key and its value', JSON.stringify(key));
+      throw fail('entries', 'pairs of a new key and its value', showJson(key));
     }
     dict.set(key, decode(node, key));
   }
@@ -163,7 +162,7 @@ function requantize(
     quint4x2: 'uint8',
   };
   if (typeof name !== 'string' || !Object.hasOwn(carriers, name))
-    throw fail('a quantized dtype', String(name));
+    throw fail('a quantized dtype', showJson(name));
   const dtype = name as QuantizedDType;
   if (!isQuantizedDType(dtype) || carriers[dtype] !== stored.dtype) {
     throw fail(`${dtype} stored as ${carriers[dtype]}`, stored.dtype);
@@ -175,7 +174,7 @@ function requantize(
       !sizes?.every((n) => Number.isSafeInteger(n) && n >= 0) ||
       Math.ceil(product(sizes) / 2) !== stored.numel
     ) {
-      throw fail(`a shape of ${stored.numel} packed bytes`, JSON.stringify(q.get('shape')));
+      throw fail(`a shape of ${stored.numel} packed bytes`, showJson(q.get('shape')));
     }
     shape = sizes;
   }
@@ -210,7 +209,7 @@ function readQParams(
   if (scheme === 'per_channel_affine') {
     return perChannelQParams(scales, zeroPoints, axis, shape[axis], dtype, FN);
   }
-  if (scheme !== 'per_channel_affine_float_qparams') throw fail('an affine scheme', JSON.stringify(scheme));
+  if (scheme !== 'per_channel_affine_float_qparams') throw fail('an affine scheme', showJson(scheme));
   if (scales.length !== shape[axis] || zeroPoints.length !== shape[axis]) {
     throw fail(`${shape[axis]} scales and zero points`, `${scales.length} and ${zeroPoints.length}`);
   }

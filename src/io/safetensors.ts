@@ -7,7 +7,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { ByteReader, concatBytes } from './bytes.ts';
 import { decodeElements, decodeWide, encodeElements, WIDE_BYTES, type WideType } from './elements.ts';
 import { type FileSource, readSource, writeFile } from './files.ts';
-import { type Json, readJson } from './json.ts';
+import { type Json, readJson, showJson } from './json.ts';
 import { decodeState, encodeState, STATE_KEY } from './safetensors-state.ts';
 
 /** What a safetensors file holds. */
@@ -58,6 +58,13 @@ const TYPE_NAMES: Readonly<Record<DType, string>> = {
   qint32: 'I32',
   quint4x2: 'U8',
 };
+
+/** True where the bytes start like a safetensors file: a length that fits, then the brace of the header. */
+export function isSafetensors(bytes: Uint8Array): boolean {
+  if (bytes.length < 10 || bytes[8] !== 0x7b) return false;
+  const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  return length <= BigInt(bytes.length - 8);
+}
 
 /**
  * Reads safetensors bytes. F16 and BF16 become float16 and bfloat16 tensors, U16 int32, U32 and U64 int64. Quantized
@@ -194,16 +201,16 @@ function readSpan(r: ByteReader, name: string, info: Json, available: number): S
   if (!(info instanceof Map) || info.size !== 3) throw fail('dtype, shape and data_offsets', 'other fields');
   const dtype = info.get('dtype');
   if (typeof dtype !== 'string' || !Object.hasOwn(FILE_TYPES, dtype)) {
-    throw fail(`a dtype among ${Object.keys(FILE_TYPES).join(', ')}`, JSON.stringify(dtype));
+    throw fail(`a dtype among ${Object.keys(FILE_TYPES).join(', ')}`, showJson(dtype));
   }
   const type = FILE_TYPES[dtype];
   const shape = readNumbers(info.get('shape'));
   if (!shape || shape.length > 64 || !Number.isSafeInteger(product(shape))) {
-    throw fail('a shape of whole numbers', JSON.stringify(info.get('shape')));
+    throw fail('a shape of whole numbers', showJson(info.get('shape')));
   }
   const [begin, end, ...more] = readNumbers(info.get('data_offsets')) ?? [];
   if (end === undefined || more.length > 0 || begin > end || end > available) {
-    throw fail(`offsets within ${available} bytes of data`, JSON.stringify(info.get('data_offsets')));
+    throw fail(`offsets within ${available} bytes of data`, showJson(info.get('data_offsets')));
   }
   const width = type in WIDE_BYTES ? WIDE_BYTES[type as WideType] : DTYPES[type as PlainDType].bytes;
   if (end - begin !== product(shape) * width) {

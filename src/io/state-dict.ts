@@ -3,8 +3,7 @@ import type { StateDict, StateValue } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type FileSource, readSource } from './files.ts';
 import { keepModuleVersions, type PickleValue, type PyTorchReadOptions, readPyTorch } from './pickle/load.ts';
-import { readSafetensors } from './safetensors.ts';
-import { isZip } from './zip.ts';
+import { isSafetensors, readSafetensors } from './safetensors.ts';
 
 /** Options of {@link loadStateDict}. */
 export interface LoadStateDictOptions extends PyTorchReadOptions {
@@ -32,10 +31,9 @@ export async function loadStateDict(
   options: LoadStateDictOptions = {},
 ): Promise<StateDict> {
   const { bytes, file } = await readSource(source, options.file);
-  const pickled = isZip(bytes) || bytes[0] === 0x80;
-  const dict = pickled
-    ? findStateDict(readPyTorch(bytes, { ...options, file }), file)
-    : readSafetensors(bytes, { file }).dict;
+  const dict = isSafetensors(bytes)
+    ? readSafetensors(bytes, { file }).dict
+    : findStateDict(readPyTorch(bytes, { ...options, file }), file);
   return stripPrefix(dict, options.prefix, file);
 }
 

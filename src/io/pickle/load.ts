@@ -48,7 +48,8 @@ const MAGIC = 0x1950a86a20f9469cfc6cn;
 export function readPyTorch(bytes: Uint8Array, options: PyTorchReadOptions = {}): PickleValue {
   const file = options.file ?? '(bytes)';
   if (isZip(bytes)) return readZipFormat(new ZipArchive(bytes, file, FN, options), bytes, file);
-  if (bytes[0] === 0x80) return readLegacyFormat(new ByteReader(bytes, file, FN));
+  // Protocol 2 and later start with its number, older ones with the magic number as text.
+  if (bytes[0] === 0x80 || bytes[0] === 0x4c) return readLegacyFormat(new ByteReader(bytes, file, FN));
   throw new ByteReader(bytes, file, FN).error(
     'file',
     'a zip archive or a pickle, as torch.save writes',
@@ -173,8 +174,7 @@ function readLegacyFormat(r: ByteReader): PickleValue {
     throw r.error('system information', 'a little-endian machine', 'a big-endian one');
   }
   const storages = new Map<string, PickledStorage>();
-  // Contents follow the pickle. Storage is made right away so that tensors can point at it; what all of them claim
-  // together must fit the bytes that are there.
+  // Contents follow the pickle that names them; what all of them claim together must fit the bytes that are there.
   let claimed = 0;
   const find = (key: string, dtype: DType, numel: number, fault: Fault): PickledStorage => {
     const known = storages.get(key);
@@ -197,7 +197,10 @@ function readLegacyFormat(r: ByteReader): PickleValue {
     storages.set(key, storage);
     return storage;
   };
-  const root = unpickle(r, new TorchHost(r, find)) as PickleValue;
+  // Quantizers hold tensors whose values count while tensors are rebuilt, and values come last in the file: the first
+  // run only collects storages.
+  const start = r.position;
+  unpickle(r, new TorchHost(r, find, true));
   const keys = unpickle(r, plain);
   if (!Array.isArray(keys)) throw r.error('storage keys', 'a list', kindOf(keys));
   const missing = new Set(storages.keys());
@@ -211,16 +214,17 @@ function readLegacyFormat(r: ByteReader): PickleValue {
     if (numel !== storage.elements.length) {
       throw r.error(`storage ${key}`, `${storage.elements.length} elements`, `${numel}`, at);
     }
-    const start = r.position;
+    const data = r.position;
     const bytes = r.take(elementBytes(storage.dtype, numel), `storage ${key}`);
     storage.elements.set(
       decodeElements(bytes, storage.dtype, (position, got) =>
-        r.error(`storage ${key}`, 'integers within ±2^53', got, start + position),
+        r.error(`storage ${key}`, 'integers within ±2^53', got, data + position),
       ),
     );
   }
   if (missing.size > 0) throw r.error('storage keys', `the contents of storage ${[...missing][0]}`, 'none');
-  return root;
+  r.seek(start, 'pickle');
+  return unpickle(r, new TorchHost(r, find)) as PickleValue;
 }
 
 type StorageFinder = (key: string, dtype: DType, numel: number, fault: Fault) => PickledStorage;
@@ -328,9 +332,12 @@ class TorchHost implements PickleHost {
   readonly #reader: ByteReader;
   readonly #find: StorageFinder;
 
-  constructor(reader: ByteReader, find: StorageFinder) {
+  readonly #withoutTensors: boolean;
+
+  constructor(reader: ByteReader, find: StorageFinder, withoutTensors = false) {
     this.#reader = reader;
     this.#find = find;
+    this.#withoutTensors = withoutTensors;
   }
 
   findGlobal(module: string, name: string, offset: number): unknown {
@@ -354,6 +361,7 @@ class TorchHost implements PickleHost {
     if (!(callee instanceof KnownGlobal) || !callee.call) {
       throw this.#error(offset, 'pickle', 'a call of a known function', `a call of ${describe(callee)}`);
     }
+    if (this.#withoutTensors && callee.name.startsWith('torch._')) return null;
     return callee.call(args, this.#fault(offset));
   }
 

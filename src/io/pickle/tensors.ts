@@ -111,21 +111,23 @@ function readQParams(value: unknown, shape: readonly number[], dtype: DType, fau
         `${scales.numel} and ${zeroPoints.numel}`,
       );
     }
-    if (scheme === 'per_channel_affine') {
+    if (scheme !== 'per_channel_affine' && scheme !== 'per_channel_affine_float_qparams') {
+      throw fault('quantizer', 'an affine scheme', show(scheme));
+    }
+    // PyTorch 1.13 writes `per_channel_affine` for both schemes and goes by the dtype of the zero points.
+    if (!isFloatDType(zeroPoints.dtype)) {
       return perChannelQParams(scales.numbers(), zeroPoints.numbers(), axis, channels, dtype, 'loadPyTorch');
     }
-    if (scheme === 'per_channel_affine_float_qparams') {
-      const floats = {
-        scales: Float32Array.from(scales.numbers()),
-        zeroPoints: Float32Array.from(zeroPoints.numbers()),
-      };
-      return { scheme, ...floats, axis };
-    }
+    return {
+      scheme: 'per_channel_affine_float_qparams',
+      scales: Float32Array.from(scales.numbers()),
+      zeroPoints: Float32Array.from(zeroPoints.numbers()),
+      axis,
+    };
   } catch (cause) {
     if (!(cause instanceof ZeropointError) || 'offset' in cause) throw cause;
     const error = fault('quantizer', cause.expected, cause.got);
     error.cause = cause;
     throw error;
   }
-  throw fault('quantizer', 'an affine scheme', show(scheme));
 }

@@ -134,7 +134,7 @@ class Unpickler {
         stack.push(r.text(r.u64('string length'), 'string'));
         return;
       case 'V':
-        stack.push(this.#rawUnicode(r.line('string')));
+        stack.push(this.#rawUnicode(r.latin1Line('string')));
         return;
       // Python 2 wrote its byte strings with these three; PyTorch reads them as UTF-8.
       case 'U':
