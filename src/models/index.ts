@@ -1,0 +1,11 @@
+export * from './char-lstm.ts';
+export * from './cifar-resnet.ts';
+export * from './ds-cnn.ts';
+export * from './lenet.ts';
+export * from './mlp.ts';
+export * from './mobilenet.ts';
+export type { ClassifierOptions } from './options.ts';
+export * from './quantizable/index.ts';
+export * from './registry.ts';
+export * from './resnet.ts';
+export * from './squeezenet.ts';

@@ -1,0 +1,31 @@
+import type { AnyModule, Module } from '../../nn/module.ts';
+import { fuseModules } from '../../quantization/index.ts';
+
+/** A model with stubs at its borders and observable additions, ready for eager-mode quantization. */
+export interface QuantizableModel extends Module {
+  /**
+   * Fuses every convolution or linear layer with what follows it, in place, and returns the model. Call it in evaluation
+   * mode before `prepare`. Source: `fuse_model` of `torchvision.models.quantization`.
+   */
+  fuseModel(): this;
+}
+
+/** Fuses sequences of children in place. */
+export function fuseChildren(module: AnyModule, names: readonly (readonly string[])[]): void {
+  fuseModules(module, names, { inplace: true });
+}
+
+/** Fuses, in a plain chain of children (a Sequential), every run whose class names read like one of `runs`. */
+export function fuseChain(chain: AnyModule, runs: readonly (readonly string[])[]): void {
+  const children = chain.namedChildren();
+  const longestFirst = [...runs].sort((a, b) => b.length - a.length);
+  for (let at = 0; at < children.length; ) {
+    const run = longestFirst.find((types) =>
+      types.every((type, i) => children[at + i]?.[1].typeName === type),
+    );
+    if (run) {
+      fuseChildren(chain, [children.slice(at, at + run.length).map(([name]) => name)]);
+    }
+    at += run?.length ?? 1;
+  }
+}

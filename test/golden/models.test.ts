@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { create, type ModelName, modelInfo, modelNames } from '../../src/models/index.ts';
+import type { AnyModule } from '../../src/nn/module.ts';
+import { noGrad } from '../../src/ops/index.ts';
+import { tensor } from '../../src/tensor/creation.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+
+interface Golden {
+  inputShape: number[];
+  state: [string, number[]][];
+  parameters: number;
+  tree: string | null;
+  outputShape: number[];
+  first: number[];
+  sum: number;
+  norm: number;
+}
+
+const golden = JSON.parse(readFileSync(new URL('data/models.json', import.meta.url), 'utf8')) as Record<
+  ModelName,
+  Golden
+>;
+
+/** n numbers in [−1, 1) from a hash of (stream, index): the twin of `noise` in models.py. */
+function noise(n: number, stream: number): Float64Array {
+  const out = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    let x = (Math.imul(i, 2654435761) + Math.imul(stream, 40503)) | 0;
+    x = Math.imul(x ^ (x >>> 15), 2246822507);
+    x = Math.imul(x ^ (x >>> 13), 3266489909);
+    out[i] = ((x ^ (x >>> 16)) >>> 0) / 2147483648 - 1;
+  }
+  return out;
+}
+
+function fill(model: AnyModule): void {
+  let stream = 0;
+  for (const [key, value] of model.stateDict()) {
+    const t = value as Tensor;
+    const u = noise(t.numel, stream++);
+    if (key.endsWith('num_batches_tracked')) continue;
+    const isScale = key.endsWith('running_var') || key.endsWith('weight');
+    const gain = t.ndim > 1 ? Math.sqrt(3 / (t.numel / t.shape[0])) : isScale ? 0.5 : 0.1;
+    const shift = t.ndim === 1 && isScale ? 1 : 0;
+    for (let i = 0; i < u.length; i++) t.storage[i] = shift + gain * u[i];
+  }
+}
+
+function inputOf(name: ModelName): Tensor {
+  const shape = golden[name].inputShape;
+  if (modelInfo(name).input === 'characters') {
+    const characters = Array.from({ length: 10 }, (_, i) => (i * 7) % 65);
+    return tensor(characters, { shape, dtype: 'int64' });
+  }
+  const n = shape.reduce((a, b) => a * b);
+  return tensor(Float32Array.from(noise(n, 999)), { shape });
+}
+
+function run(model: AnyModule, name: ModelName): Tensor {
+  const out = noGrad(() => model(inputOf(name))) as Tensor | [Tensor, unknown];
+  return Array.isArray(out) ? out[0] : out;
+}
+
+test('every model of the registry is checked', () => {
+  expect(Object.keys(golden).sort()).toEqual([...modelNames].sort());
+});
+
+describe.each(modelNames)('%s', (name) => {
+  const expected = golden[name];
+
+  test("has PyTorch's keys, shapes and number of parameters", () => {
+    const model = create(name);
+    const state = [...model.stateDict()].map(([k, v]) => [k, [...(v as Tensor).shape]]);
+    expect(state).toEqual(expected.state);
+    expect(model.parameters().reduce((n, p) => n + p.numel, 0)).toBe(expected.parameters);
+  });
+
+  test.runIf(expected.tree !== null)("prints PyTorch's tree", () => {
+    const className = expected.tree?.slice(0, expected.tree.indexOf('('));
+    expect(String(create(name)).toLowerCase()).toBe(expected.tree?.toLowerCase());
+    expect(className).toBeTruthy();
+  });
+
+  test("computes PyTorch's logits", () => {
+    const model = create(name).eval();
+    fill(model);
+    const out = run(model, name);
+    expect([...out.shape]).toEqual(expected.outputShape);
+    const values = Array.from(out.numbers());
+    const norm = Math.hypot(...values);
+    expect(Math.abs(norm / expected.norm - 1)).toBeLessThan(2e-5);
+    const unit = expected.norm / Math.sqrt(values.length);
+    for (const [i, e] of expected.first.entries()) {
+      expect(Math.abs(values[i] - e), `logit ${i}: ${values[i]} and ${e}`).toBeLessThan(
+        2e-4 * Math.max(unit, Math.abs(e)),
+      );
+    }
+  });
+});
+
+describe.each(modelNames.filter((n) => n !== 'charLstm'))('quantizable %s', (name) => {
+  test('loads the checkpoint of the plain form, computes the same, and still does when fused', () => {
+    const plain = create(name).eval();
+    fill(plain);
+    const model = create(name, { quantizable: true }).eval() as AnyModule & { fuseModel(): AnyModule };
+    expect([...model.stateDict().keys()]).toEqual([...plain.stateDict().keys()]);
+    model.loadStateDict(plain.stateDict());
+    const reference = run(name === 'mobilenetV2' ? model : plain, name).numbers();
+    const unit = Math.hypot(...reference) / Math.sqrt(reference.length);
+    const expectSame = (values: ArrayLike<number>): void => {
+      for (let i = 0; i < reference.length; i++) {
+        expect(Math.abs(values[i] - reference[i])).toBeLessThan(1e-3 * unit);
+      }
+    };
+    expectSame(run(model, name).numbers());
+    model.fuseModel();
+    const left = model.modules().filter((m) => m.typeName.startsWith('BatchNorm'));
+    expect(left).toEqual([]);
+    expectSame(run(model, name).numbers());
+  });
+});
+
+test('names that do not exist, and forms that do not exist', () => {
+  expect(() => create('vgg16')).toThrow(/one of mlp, lenet/);
+  expect(() => create('charLstm', { quantizable: true })).toThrow(/quantizeDynamic/);
+  expect(create('resnet20', { numClasses: 7 }).stateDict().get('linear.bias')).toMatchObject({ shape: [7] });
+});
