@@ -15,3 +15,4 @@ export * from "./qu8s8_depthwise";
 export * from "./f32_channels";
 export * from "./f32_elementwise";
 export * from "./f32_softmax";
+export * from "./f32_pool";

@@ -1,0 +1,89 @@
+import { storeLanes } from "./f32_simd";
+
+// Pooling over windows given as lists: output pixel `o` covers pixels[starts[o]] … pixels[starts[o + 1] − 1] of its image. Channels lie in
+// vector lanes; the last vector of a pixel may read up to 12 bytes past it, and only its valid lanes are stored.
+
+// @ts-ignore: decorator
+@inline
+function storeUpTo4(p: usize, x: v128, left: i32): void {
+  if (left >= 4) v128.store(p, x);
+  else storeLanes(p, x, left);
+}
+
+/** Largest element of every window and the pixel it came from (the first of equals; NaN wins). Windows are not empty. */
+export function f32_window_max(
+  x: usize, images: i32, inPixels: i32, channels: i32, starts: usize, pixels: usize, outPixels: i32, out: usize, indices: usize,
+): void {
+  const row = <usize>channels << 2;
+  for (let image = 0; image < images; ++image, x += <usize>inPixels * row) {
+    for (let o = 0; o < outPixels; ++o, out += row, indices += row) {
+      const list = starts + (<usize>o << 2);
+      const first = pixels + (<usize>load<i32>(list) << 2);
+      const end = pixels + (<usize>load<i32>(list, 4) << 2);
+      for (let c = 0; c < channels; c += 4) {
+        const off = <usize>c << 2;
+        const from = x + off;
+        let where = v128.load32_splat(first);
+        let best = v128.load(from + <usize>load<i32>(first) * row);
+        for (let p = first + 4; p < end; p += 4) {
+          const v = v128.load(from + <usize>load<i32>(p) * row);
+          const wins = v128.or(f32x4.gt(v, best), f32x4.ne(v, v));
+          best = v128.bitselect(v, best, wins);
+          where = v128.bitselect(v128.load32_splat(p), where, wins);
+        }
+        storeUpTo4(out + off, best, channels - c);
+        storeUpTo4(indices + off, where, channels - c);
+      }
+    }
+  }
+}
+
+/** Sum of every window divided by divisors[o]. */
+export function f32_window_mean(
+  x: usize, images: i32, inPixels: i32, channels: i32, starts: usize, pixels: usize, divisors: usize, outPixels: i32, out: usize,
+): void {
+  const row = <usize>channels << 2;
+  for (let image = 0; image < images; ++image, x += <usize>inPixels * row) {
+    for (let o = 0; o < outPixels; ++o, out += row) {
+      const list = starts + (<usize>o << 2);
+      const first = pixels + (<usize>load<i32>(list) << 2);
+      const end = pixels + (<usize>load<i32>(list, 4) << 2);
+      const divisor = v128.load32_splat(divisors + (<usize>o << 2));
+      for (let c = 0; c < channels; c += 4) {
+        const off = <usize>c << 2;
+        const from = x + off;
+        let a = f32x4.splat(0), b = a;
+        let p = first;
+        for (; p + 8 <= end; p += 8) {
+          a = f32x4.add(a, v128.load(from + <usize>load<i32>(p) * row));
+          b = f32x4.add(b, v128.load(from + <usize>load<i32>(p, 4) * row));
+        }
+        if (p < end) a = f32x4.add(a, v128.load(from + <usize>load<i32>(p) * row));
+        storeUpTo4(out + off, f32x4.div(f32x4.add(a, b), divisor), channels - c);
+      }
+    }
+  }
+}
+
+/** Adds g[o] / divisors[o] to every pixel of window `o`. The output's rows may be read, not written, 12 bytes past their end. */
+export function f32_window_mean_grad(
+  g: usize, images: i32, inPixels: i32, channels: i32, starts: usize, pixels: usize, divisors: usize, outPixels: i32, out: usize,
+): void {
+  const row = <usize>channels << 2;
+  for (let image = 0; image < images; ++image, out += <usize>inPixels * row) {
+    for (let o = 0; o < outPixels; ++o, g += row) {
+      const list = starts + (<usize>o << 2);
+      const first = pixels + (<usize>load<i32>(list) << 2);
+      const end = pixels + (<usize>load<i32>(list, 4) << 2);
+      const divisor = v128.load32_splat(divisors + (<usize>o << 2));
+      for (let c = 0; c < channels; c += 4) {
+        const off = <usize>c << 2;
+        const share = f32x4.div(v128.load(g + off), divisor);
+        for (let p = first; p < end; p += 4) {
+          const to = out + off + <usize>load<i32>(p) * row;
+          storeUpTo4(to, f32x4.add(v128.load(to), share), channels - c);
+        }
+      }
+    }
+  }
+}
