@@ -1,6 +1,6 @@
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { defaultGenerator } from '../core/random.ts';
 import { dispatch } from '../ops/dispatch.ts';
+import { dropout } from '../ops/functions/layer/dropout.ts';
 import { zeros } from '../tensor/creation.ts';
 import type { PlainDType } from '../tensor/dtype.ts';
 import { formatShape } from '../tensor/shape.ts';
@@ -214,10 +214,7 @@ export class MultiheadAttention extends Module<
       q.dtype as PlainDType,
     );
     if (mask) scores = dispatch('add', scores, mask, 1);
-    let weights = dispatch('softmax', scores, 2);
-    if (this.training && this.dropout > 0) {
-      weights = dispatch('dropout', weights, this.dropout, defaultGenerator);
-    }
+    const weights = dropout(dispatch('softmax', scores, 2), this.dropout, this.training);
     const mixed = dispatch('transpose', dispatch('bmm', weights, heads(v)), 0, 1);
     const out = dispatch('reshape', mixed, [target, batch, embedDim]);
     return [this.out_proj(out), weights];

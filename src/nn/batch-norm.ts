@@ -1,5 +1,5 @@
 import { ShapeError } from '../core/errors.ts';
-import { dispatch } from '../ops/dispatch.ts';
+import { batchNorm } from '../ops/functions/layer/norm.ts';
 import { ones, zeros } from '../tensor/creation.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import { formatShape } from '../tensor/shape.ts';
@@ -92,21 +92,6 @@ export abstract class NormBase extends Module {
       got: formatShape(x.shape),
     });
   }
-
-  /** Mixes a batch's mean and unbiased variance into the running ones, in place, with weight `factor`. */
-  updateRunningStats(mean: ArrayLike<number>, variance: ArrayLike<number>, factor: number): void {
-    const { runningMean, runningVar } = this;
-    if (!runningMean || !runningVar) return;
-    for (const [running, batch] of [
-      [runningMean, mean],
-      [runningVar, variance],
-    ] as const) {
-      for (let c = 0; c < this.numFeatures; c++) {
-        const at = running.offset + c * running.strides[0];
-        running.storage[at] = (1 - factor) * running.storage[at] + factor * batch[c];
-      }
-    }
-  }
 }
 
 /**
@@ -123,28 +108,14 @@ export abstract class BatchNorm extends NormBase {
 
   forward(x: Tensor): Tensor {
     this.checkInput(x, this.inputRanks());
-    const { runningMean, runningVar, weight, bias, eps } = this;
-    if (!this.training && runningMean && runningVar) {
-      return dispatch('batchNormEval', x, runningMean, runningVar, weight, bias, eps);
+    const { runningMean, runningVar, weight, bias, eps, numBatchesTracked } = this;
+    let momentum = this.momentum ?? 0;
+    if (this.training && numBatchesTracked) {
+      numBatchesTracked.storage[numBatchesTracked.offset] += 1;
+      momentum = this.momentum ?? 1 / numBatchesTracked.item();
     }
-    const samples = x.numel / this.numFeatures;
-    if (this.training && samples <= 1) {
-      throw new ShapeError({
-        fn: this.typeName,
-        argument: 'input',
-        expected: 'more than one value per channel when training',
-        got: formatShape(x.shape),
-        fix: 'Use a larger batch, or call eval().',
-      });
-    }
-    const [out, mean, biasedVariance] = dispatch('batchNormTrain', x, weight, bias, eps);
-    if (this.training && this.numBatchesTracked) {
-      this.numBatchesTracked.storage[this.numBatchesTracked.offset] += 1;
-      const unbias = samples / (samples - 1);
-      const variance = Float64Array.from(biasedVariance.numbers(), (v) => v * unbias);
-      this.updateRunningStats(mean.numbers(), variance, this.momentum ?? 1 / this.numBatchesTracked.item());
-    }
-    return out;
+    const training = this.training || !runningMean || !runningVar;
+    return batchNorm(x, runningMean, runningVar, { weight, bias, training, momentum, eps });
   }
 }
 

@@ -1,20 +1,25 @@
 import { ArgumentError } from '../core/errors.ts';
-import { dispatch } from '../ops/dispatch.ts';
+import {
+  convTranspose1d,
+  convTranspose2d,
+  type ConvTransposeOptions as FunctionOptions,
+} from '../ops/functions/layer/conv.ts';
+import { perDimension, type Sizes } from '../ops/functions/layer/spatial.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { ConvNd, perDimension, type SizeOption } from './conv.ts';
+import { ConvNd } from './conv.ts';
 import { pythonTuple } from './python-repr.ts';
 
 /** Options of the transposed convolutions. */
 export interface ConvTransposeOptions {
   /** Distance between input samples in the output; 1 where not given. */
-  readonly stride?: SizeOption;
+  readonly stride?: Sizes;
   /** Samples taken off both sides of the output; 0 where not given. */
-  readonly padding?: SizeOption;
+  readonly padding?: Sizes;
   /** Samples added to one side of the output, to choose among the sizes that a stride leaves open; 0 where not given. */
-  readonly outputPadding?: SizeOption;
+  readonly outputPadding?: Sizes;
   /** Distance between the taps of the kernel; 1 where not given. */
-  readonly dilation?: SizeOption;
+  readonly dilation?: Sizes;
   readonly groups?: number;
   readonly bias?: boolean;
 }
@@ -27,11 +32,11 @@ export abstract class ConvTransposeNd extends ConvNd {
     rank: number,
     inChannels: number,
     outChannels: number,
-    kernelSize: SizeOption,
+    kernelSize: Sizes,
     options: ConvTransposeOptions,
   ) {
     super(rank, inChannels, outChannels, kernelSize, options, true);
-    this.outputPadding = perDimension(options.outputPadding ?? 0, rank, new.target.name, 'outputPadding');
+    this.outputPadding = perDimension(new.target.name, 'outputPadding', options.outputPadding ?? 0, rank);
   }
 
   /** The computation; `outputSize` (spatial sizes) overrules `outputPadding`. */
@@ -79,14 +84,14 @@ export class ConvTranspose1d extends ConvTransposeNd {
   constructor(
     inChannels: number,
     outChannels: number,
-    kernelSize: SizeOption,
+    kernelSize: Sizes,
     options: ConvTransposeOptions = {},
   ) {
     super(1, inChannels, outChannels, kernelSize, options);
   }
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null, outputSize?: readonly number[]): Tensor {
-    return dispatch('convTranspose1d', x, weight, bias, geometry(this, x, outputSize));
+    return convTranspose1d(x, weight, bias, geometry(this, x, outputSize));
   }
 }
 
@@ -101,18 +106,22 @@ export class ConvTranspose2d extends ConvTransposeNd {
   constructor(
     inChannels: number,
     outChannels: number,
-    kernelSize: SizeOption,
+    kernelSize: Sizes,
     options: ConvTransposeOptions = {},
   ) {
     super(2, inChannels, outChannels, kernelSize, options);
   }
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null, outputSize?: readonly number[]): Tensor {
-    return dispatch('convTranspose2d', x, weight, bias, geometry(this, x, outputSize));
+    return convTranspose2d(x, weight, bias, geometry(this, x, outputSize));
   }
 }
 
-function geometry(conv: ConvTransposeNd, x: Tensor, outputSize: readonly number[] | undefined) {
+function geometry(
+  conv: ConvTransposeNd,
+  x: Tensor,
+  outputSize: readonly number[] | undefined,
+): FunctionOptions {
   return {
     stride: conv.stride,
     padding: conv.padding as readonly number[],

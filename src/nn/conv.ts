@@ -1,6 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
 import { dispatch } from '../ops/dispatch.ts';
-import type { PadMode } from '../ops/signatures/movement.ts';
+import { conv1d, conv2d, conv3d } from '../ops/functions/layer/conv.ts';
+import { perDimension, type Sizes } from '../ops/functions/layer/spatial.ts';
 import { zeros } from '../tensor/creation.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import * as init from './init.ts';
@@ -8,20 +9,17 @@ import { Module } from './module.ts';
 import { Parameter } from './parameter.ts';
 import { pythonTuple } from './python-repr.ts';
 
-/** One number for every spatial dimension, or one per dimension. */
-export type SizeOption = number | readonly number[];
-
 /** What a convolution sees outside of its input. */
 export type PaddingMode = 'zeros' | 'reflect' | 'replicate' | 'circular';
 
 /** Options of the convolutions. */
 export interface ConvOptions {
   /** Step of the window; 1 where not given. */
-  readonly stride?: SizeOption;
+  readonly stride?: Sizes;
   /** Samples added on both sides (0 where not given), or `same` for an output as large as the input, or `valid`. */
-  readonly padding?: SizeOption | 'same' | 'valid';
+  readonly padding?: Sizes | 'same' | 'valid';
   /** Distance between the taps of the kernel; 1 where not given. */
-  readonly dilation?: SizeOption;
+  readonly dilation?: Sizes;
   /** Blocks of channels that do not see each other; 1 where not given, inChannels for a depthwise convolution. */
   readonly groups?: number;
   /** Learn an additive bias; true where not given. */
@@ -47,7 +45,7 @@ export abstract class ConvNd extends Module {
     rank: number,
     inChannels: number,
     outChannels: number,
-    kernelSize: SizeOption,
+    kernelSize: Sizes,
     options: ConvOptions,
     transposed = false,
   ) {
@@ -68,11 +66,11 @@ export abstract class ConvNd extends Module {
     }
     this.inChannels = inChannels;
     this.outChannels = outChannels;
-    this.kernelSize = perDimension(kernelSize, rank, fn, 'kernelSize');
-    this.stride = perDimension(options.stride ?? 1, rank, fn, 'stride');
+    this.kernelSize = perDimension(fn, 'kernelSize', kernelSize, rank);
+    this.stride = perDimension(fn, 'stride', options.stride ?? 1, rank);
     const padding = options.padding ?? 0;
-    this.padding = typeof padding === 'string' ? padding : perDimension(padding, rank, fn, 'padding');
-    this.dilation = perDimension(options.dilation ?? 1, rank, fn, 'dilation');
+    this.padding = typeof padding === 'string' ? padding : perDimension(fn, 'padding', padding, rank);
+    this.dilation = perDimension(fn, 'dilation', options.dilation ?? 1, rank);
     this.groups = groups;
     this.paddingMode = options.paddingMode ?? 'zeros';
     if (this.padding === 'same' && this.stride.some((s) => s !== 1)) {
@@ -145,12 +143,12 @@ export abstract class ConvNd extends Module {
  * new Conv1d(16, 33, 3, { stride: 2 })(rand([20, 16, 50])).shape; // [20, 33, 24]
  */
 export class Conv1d extends ConvNd {
-  constructor(inChannels: number, outChannels: number, kernelSize: SizeOption, options: ConvOptions = {}) {
+  constructor(inChannels: number, outChannels: number, kernelSize: Sizes, options: ConvOptions = {}) {
     super(1, inChannels, outChannels, kernelSize, options);
   }
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-    return runConv('conv1d', this, x, weight, bias);
+    return runConv(conv1d, this, x, weight, bias);
   }
 }
 
@@ -162,12 +160,12 @@ export class Conv1d extends ConvNd {
  * new Conv2d(3, 16, 3, { stride: 2, padding: 1 })(rand([8, 3, 32, 32])).shape; // [8, 16, 16, 16]
  */
 export class Conv2d extends ConvNd {
-  constructor(inChannels: number, outChannels: number, kernelSize: SizeOption, options: ConvOptions = {}) {
+  constructor(inChannels: number, outChannels: number, kernelSize: Sizes, options: ConvOptions = {}) {
     super(2, inChannels, outChannels, kernelSize, options);
   }
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-    return runConv('conv2d', this, x, weight, bias);
+    return runConv(conv2d, this, x, weight, bias);
   }
 }
 
@@ -178,47 +176,18 @@ export class Conv2d extends ConvNd {
  * new Conv3d(3, 8, 3)(rand([1, 3, 8, 16, 16])).shape; // [1, 8, 6, 14, 14]
  */
 export class Conv3d extends ConvNd {
-  constructor(inChannels: number, outChannels: number, kernelSize: SizeOption, options: ConvOptions = {}) {
+  constructor(inChannels: number, outChannels: number, kernelSize: Sizes, options: ConvOptions = {}) {
     super(3, inChannels, outChannels, kernelSize, options);
   }
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-    return runConv('conv3d', this, x, weight, bias);
+    return runConv(conv3d, this, x, weight, bias);
   }
 }
 
-/**
- * One number or a list → a list of `rank` numbers.
- *
- * @throws {@link ArgumentError} where a list has another length.
- */
-export function perDimension(value: SizeOption, rank: number, fn: string, argument: string): number[] {
-  const list = typeof value === 'number' ? new Array<number>(rank).fill(value) : [...value];
-  if (list.length === rank && list.every((v) => Number.isInteger(v) && v >= 0)) return list;
-  throw new ArgumentError({
-    fn,
-    argument,
-    expected: `a whole number, or ${rank} of them`,
-    got: JSON.stringify(value),
-  });
-}
-
-function runConv(
-  op: 'conv1d' | 'conv2d' | 'conv3d',
-  conv: ConvNd,
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null,
-): Tensor {
-  const { stride, dilation, groups, paddingMode } = conv;
-  const pads = conv.pads();
-  const after = pads.filter((_, i) => i % 2 === 1).reverse();
-  const symmetric = after.every((p, d) => p === pads[pads.length - 2 * (d + 1)]);
-  // Zeros on both sides alike are the kernel's own business; anything else is laid around the input first.
-  if (symmetric && paddingMode === 'zeros') {
-    return dispatch(op, x, weight, bias, { stride, padding: after, dilation, groups });
-  }
-  const mode: PadMode = paddingMode === 'zeros' ? 'constant' : paddingMode;
-  const padded = pads.some((p) => p > 0) ? dispatch('pad', x, pads, mode, 0) : x;
-  return dispatch(op, padded, weight, bias, { stride, padding: stride.map(() => 0), dilation, groups });
+function runConv(op: typeof conv2d, conv: ConvNd, x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+  const { stride, padding, dilation, groups, paddingMode } = conv;
+  // The functions pad with zeros; anything else is laid around the input first.
+  if (paddingMode === 'zeros') return op(x, weight, bias, { stride, padding, dilation, groups });
+  return op(dispatch('pad', x, conv.pads(), paddingMode, 0), weight, bias, { stride, dilation, groups });
 }

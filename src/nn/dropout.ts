@@ -1,6 +1,6 @@
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { defaultGenerator } from '../core/random.ts';
 import { dispatch } from '../ops/dispatch.ts';
+import { dropout } from '../ops/functions/layer/dropout.ts';
 import { ones } from '../tensor/creation.ts';
 import type { PlainDType } from '../tensor/dtype.ts';
 import { pythonFloat } from '../tensor/format.ts';
@@ -44,7 +44,7 @@ abstract class DropoutNd extends Module {
  */
 export class Dropout extends DropoutNd {
   forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dispatch('dropout', x, this.p, defaultGenerator) : x;
+    return dropout(x, this.p, this.training);
   }
 }
 
@@ -72,6 +72,6 @@ function dropChannels(x: Tensor, p: number, rank: number, fn: string): Tensor {
     });
   }
   const channels = x.shape.map((size, d) => (d < x.ndim - rank ? size : 1));
-  const mask = dispatch('dropout', ones(channels, { dtype: x.dtype as PlainDType }), p, defaultGenerator);
+  const mask = dropout(ones(channels, { dtype: x.dtype as PlainDType }), p);
   return dispatch('mul', x, mask);
 }

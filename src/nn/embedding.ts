@@ -1,6 +1,7 @@
 import { ArgumentError, ShapeError } from '../core/errors.ts';
 import { dispatch } from '../ops/dispatch.ts';
-import { arange, zeros } from '../tensor/creation.ts';
+import { embeddingBag } from '../ops/functions/layer/embedding.ts';
+import { zeros } from '../tensor/creation.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import * as init from './init.ts';
@@ -119,52 +120,13 @@ export class EmbeddingBag extends Module<[Tensor, (Tensor | null)?, (Tensor | nu
   }
 
   forward(indices: Tensor, offsets: Tensor | null = null, perSampleWeights: Tensor | null = null): Tensor {
-    const bags = bagsOf(indices, offsets, this.includeLastOffset);
-    const scales = perSampleWeights && dispatch('reshape', perSampleWeights, [indices.numel]);
-    if (scales && this.mode !== 'sum') {
-      throw new ArgumentError({
-        fn: 'EmbeddingBag',
-        argument: 'perSampleWeights',
-        expected: 'mode "sum"',
-        got: `mode "${this.mode}"`,
-      });
-    }
-    return dispatch('embeddingBag', bags.indices, this.weight, bags.offsets, this.mode, scales);
+    const { mode, includeLastOffset } = this;
+    return embeddingBag(indices, this.weight, offsets, { mode, includeLastOffset, perSampleWeights });
   }
 
   override extraRepr(): string {
     return `${this.numEmbeddings}, ${this.embeddingDim}, mode=${this.mode}`;
   }
-}
-
-/**
- * Flat indices and the beginning of each bag, from [bags, n] or from a flat list with offsets.
- *
- * @throws {@link ShapeError} where the two do not go together.
- */
-export function bagsOf(
-  indices: Tensor,
-  offsets: Tensor | null,
-  includeLastOffset: boolean,
-): { readonly indices: Tensor; readonly offsets: Tensor } {
-  if (indices.ndim === 2 && offsets === null) {
-    const [bags, n] = indices.shape;
-    const starts = arange(0, bags * n, Math.max(n, 1), { dtype: 'int64' });
-    return {
-      indices: dispatch('reshape', indices, [bags * n]),
-      offsets: n === 0 ? zeros([bags], { dtype: 'int64' }) : starts,
-    };
-  }
-  if (indices.ndim === 1 && offsets?.ndim === 1) {
-    const last = offsets.shape[0] - 1;
-    return { indices, offsets: includeLastOffset ? dispatch('slice', offsets, 0, 0, last, 1) : offsets };
-  }
-  throw new ShapeError({
-    fn: 'EmbeddingBag',
-    argument: 'indices, offsets',
-    expected: '[bags, n] without offsets, or [n] with offsets of one dimension',
-    got: `${formatShape(indices.shape)} ${offsets ? `with offsets ${formatShape(offsets.shape)}` : 'without offsets'}`,
-  });
 }
 
 function rowIndex(index: number | null, rows: number): number | null {

@@ -1,3 +1,6 @@
+import '../ops/index.ts';
+import '../autograd/index.ts';
+
 export * from './activation.ts';
 export * from './attention.ts';
 export * from './batch-norm.ts';
@@ -12,12 +15,15 @@ export * from './fusion.ts';
 export * as init from './init.ts';
 export * as intrinsic from './intrinsic/index.ts';
 export * from './linear.ts';
+export * from './loss.ts';
 export * from './module.ts';
 export * from './normalization.ts';
 export * from './packed-sequence.ts';
+export * from './padding.ts';
 export * from './parameter.ts';
 export * from './pooling.ts';
 export * from './recurrent.ts';
 export * from './recurrent-cells.ts';
 export * from './recurrent-walk.ts';
 export * from './transformer.ts';
+export * from './upsample.ts';

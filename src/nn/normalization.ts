@@ -1,6 +1,6 @@
 import { ArgumentError } from '../core/errors.ts';
 import { dispatch } from '../ops/dispatch.ts';
-import { noGrad } from '../ops/grad-mode.ts';
+import { instanceNorm } from '../ops/functions/layer/norm.ts';
 import { ones, zeros } from '../tensor/creation.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import type { Shape } from '../tensor/shape.ts';
@@ -123,19 +123,10 @@ export abstract class InstanceNorm extends NormBase {
 
   /** The computation on [batch, channels, *]. */
   normalize(x: Tensor): Tensor {
-    const { runningMean, runningVar, weight, bias, eps, momentum } = this;
-    if (!this.training && runningMean && runningVar) {
-      return dispatch('batchNormEval', x, runningMean, runningVar, weight, bias, eps);
-    }
-    if (this.training && this.trackRunningStats) {
-      noGrad(() => {
-        const spatial = x.shape.map((_, d) => d).slice(2);
-        const mean = dispatch('mean', dispatch('mean', x, spatial, false), 0, false);
-        const variance = dispatch('mean', dispatch('var', x, spatial, 1, false), 0, false);
-        this.updateRunningStats(mean.numbers(), variance.numbers(), momentum ?? 0);
-      });
-    }
-    return dispatch('groupNorm', x, this.numFeatures, weight, bias, eps);
+    const { runningMean, runningVar, weight, bias, eps } = this;
+    const useInputStats = this.training || !this.trackRunningStats;
+    const momentum = this.momentum ?? 0;
+    return instanceNorm(x, { runningMean, runningVar, weight, bias, eps, useInputStats, momentum });
   }
 }
 

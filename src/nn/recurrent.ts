@@ -1,6 +1,6 @@
 import { ArgumentError, ShapeError } from '../core/errors.ts';
-import { defaultGenerator } from '../core/random.ts';
 import { dispatch } from '../ops/dispatch.ts';
+import { dropout } from '../ops/functions/layer/dropout.ts';
 import { zeros } from '../tensor/creation.ts';
 import type { PlainDType } from '../tensor/dtype.ts';
 import { pythonFloat } from '../tensor/format.ts';
@@ -208,9 +208,8 @@ export abstract class RNNBase<State> extends Module<
     const layers = Array.from({ length: numLayers }, (_, layer) =>
       Array.from({ length: numDirections }, (__, direction) => this.cell(layer, direction)),
     );
-    const drop = this.training && this.dropout > 0;
     const { output, finals } = walkLayers(data, batchSizes, layers, initial, (between) =>
-      drop ? dispatch('dropout', between, this.dropout, defaultGenerator) : between,
+      dropout(between, this.dropout, this.training),
     );
     const parts = finals[0].map((_, i) =>
       dispatch(
