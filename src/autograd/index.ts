@@ -1,3 +1,4 @@
+import '../ops/index.ts';
 import './interpreter.ts';
 import './methods.ts';
 

@@ -1,3 +1,6 @@
+// The interpreter that computes must be on the stack before the one that records.
+import '../ops/eager.ts';
+
 import { AutogradError } from '../core/errors.ts';
 import { type Interpreter, installInterpreter, type Next, tensorArguments } from '../ops/dispatch.ts';
 import { isGradEnabled, noGrad } from '../ops/grad-mode.ts';

@@ -20,6 +20,10 @@ NAMES = {
 }
 
 
+# Stands for an argument left out: None for the PyTorch function, undefined (not null) for our operator.
+ABSENT = object()
+
+
 def number(v):
     """A JSON number; NaN and infinities as strings, which JSON lacks."""
     if isinstance(v, (bool, np.bool_)):
@@ -56,6 +60,8 @@ def encode(v):
         return [encode(item) for item in v]
     if isinstance(v, dict):
         return {key: encode(item) for key, item in v.items()}
+    if v is ABSENT:
+        return {'absent': True}
     if isinstance(v, float):
         n = number(v)
         return {'number': n} if isinstance(n, str) else n
@@ -99,7 +105,7 @@ class Suite:
                 return t
             if isinstance(v, (list, tuple)):
                 return [fresh(item) for item in v]
-            return v
+            return None if v is ABSENT else v
 
         result = function(*[fresh(a) for a in args])
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]

@@ -39,13 +39,10 @@ function both(a: Tensor, b: Tensor | number, ofA: () => Tensor, ofB: () => Tenso
   return typeof b === 'number' ? [back(a, ofA)] : [back(a, ofA), back(b, ofB)];
 }
 
-/** Half of the gradient goes to each side of a tie, as in PyTorch. */
+/** Half of the gradient goes to each side of a tie, and all of it to both sides of a NaN, as in PyTorch. */
 function winnerShare(grad: Tensor, winner: Tensor, loser: Tensor): Tensor {
-  const share = add(
-    dispatch('to', dispatch('gt', winner, loser), grad.dtype),
-    mul(dispatch('to', dispatch('eq', winner, loser), grad.dtype), 0.5),
-  );
-  return mul(grad, share);
+  const won = dispatch('maskedFill', grad, dispatch('lt', winner, loser), 0);
+  return dispatch('where', dispatch('eq', winner, loser), mul(grad, 0.5), won);
 }
 
 /** Gradients of the element-wise operators. */

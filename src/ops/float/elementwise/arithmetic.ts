@@ -79,7 +79,8 @@ function flooredRemainder(x: number, divisor: number): number {
 
 function addScaled(a: Tensor, b: Tensor | number, alpha: number, fn: string): Tensor {
   const dtype = resultDType(a, b, fn);
-  if (alpha === 1) return zip(a, b, fn, addLoop, dtype);
+  // 1 + 1 is still true.
+  if (alpha === 1) return zip(a, b, fn, dtype === 'bool' ? maximumLoop : addLoop, dtype);
   if (alpha === -1) {
     if (dtype === 'bool') {
       throw new DTypeError({

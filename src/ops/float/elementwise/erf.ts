@@ -31,7 +31,7 @@ function expansions(): Float64Array {
   for (let k = 0; k < POINTS; k++) {
     const x = k * STEP;
     const at = k * (DEGREE + 1);
-    coefficients[at] = erfBySeries(x);
+    coefficients[at] = x < 2 ? erfBySeries(x) : 1 - erfcByFraction(x);
     let before = 0;
     let hermite = 1;
     let scale = (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x);
@@ -55,5 +55,12 @@ function erfBySeries(x: number): number {
     term *= (2 * x * x) / (2 * n + 1);
     sum += term;
   }
-  return Math.min((2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum, 1);
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
+
+/** Abramowitz and Stegun 7.1.14: a continued fraction, for x ≥ 2 long converged after 100 steps. */
+function erfcByFraction(x: number): number {
+  let tail = x;
+  for (let n = 100; n >= 1; n--) tail = x + n / 2 / tail;
+  return Math.exp(-x * x) / (Math.sqrt(Math.PI) * tail);
 }
