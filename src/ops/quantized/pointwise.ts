@@ -89,7 +89,7 @@ function addScalar(x: Tensor, value: number): Tensor {
   }
   const zeroPoint = moved < min ? min : max;
   const scale = ((moved < min ? max - moved : moved - min) / (max - min)) * q.scale;
-  const multiplier = Math.fround(q.scale / scale);
+  const multiplier = Math.fround(Math.fround(q.scale) * Math.fround(1 / Math.fround(scale)));
   const out = data.slice();
   for (let i = 0; i < out.length; i++) {
     out[i] = clampNumber(roundHalfEven(Math.fround((data[i] - moved) * multiplier)) + zeroPoint, min, max);
