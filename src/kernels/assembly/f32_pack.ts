@@ -75,22 +75,23 @@ export function f32_pack_columns(src: usize, rowBytes: usize, k: i32, n: i32, ds
 export function f32_pack_taps(
   src: usize, nBytes: usize, kBytes: usize, tapTable: usize, taps: i32, k: i32, n: i32, dst: usize,
 ): void {
-  for (let c = 0; c < n; c += 8) {
+  // Source channels outside, taps inside: weights are stored with the taps next to each other, so all eight columns are read in order.
+  const tapBytes = <usize>k << 5;
+  for (let c = 0; c < n; c += 8, dst += <usize>taps * tapBytes) {
     const cols = min(8, n - c);
-    const base = src + <usize>c * nBytes;
-    for (let t = 0; t < taps; ++t) {
-      let from = base + <usize>load<u32>(tapTable + (<usize>t << 2));
-      for (let i = 0; i < k; ++i, from += kBytes, dst += 32) {
-        let s = from;
-        if (cols == 8) {
-          const s4 = s + 4 * nBytes;
-          v128.store(dst, f32x4(load<f32>(s), load<f32>(s + nBytes), load<f32>(s + 2 * nBytes), load<f32>(s + 3 * nBytes)));
-          v128.store(dst, f32x4(load<f32>(s4), load<f32>(s4 + nBytes), load<f32>(s4 + 2 * nBytes), load<f32>(s4 + 3 * nBytes)), 16);
-        } else {
-          v128.store(dst, f32x4.splat(0));
-          v128.store(dst, f32x4.splat(0), 16);
-          for (let j = 0; j < cols; ++j, s += nBytes) store<f32>(dst + (<usize>j << 2), load<f32>(s));
-        }
+    const n1 = cols > 1 ? nBytes : 0, n2 = cols > 2 ? 2 * nBytes : 0, n3 = cols > 3 ? 3 * nBytes : 0;
+    const n4 = cols > 4 ? 4 * nBytes : 0, n5 = cols > 5 ? 5 * nBytes : 0, n6 = cols > 6 ? 6 * nBytes : 0, n7 = cols > 7 ? 7 * nBytes : 0;
+    const low = i32x4.gt_s(i32x4.splat(cols), i32x4(0, 1, 2, 3));
+    const high = i32x4.gt_s(i32x4.splat(cols), i32x4(4, 5, 6, 7));
+    let from = src + <usize>c * nBytes;
+    for (let i = 0; i < k; ++i, from += kBytes) {
+      let d = dst + (<usize>i << 5);
+      for (let t = 0; t < taps; ++t, d += tapBytes) {
+        const s = from + <usize>load<u32>(tapTable + (<usize>t << 2));
+        const a = f32x4(load<f32>(s), load<f32>(s + n1), load<f32>(s + n2), load<f32>(s + n3));
+        const b = f32x4(load<f32>(s + n4), load<f32>(s + n5), load<f32>(s + n6), load<f32>(s + n7));
+        v128.store(d, v128.and(a, low));
+        v128.store(d, v128.and(b, high), 16);
       }
     }
   }
@@ -101,20 +102,32 @@ export function f32_pack_taps(
  * and `dst` rows are o-major, contiguous.
  */
 export function f32_unpack_taps(src: usize, rowBytes: usize, taps: i32, k: i32, n: i32, dst: usize): void {
-  for (let o = 0; o < n; ++o) {
+  // Eight output channels at a time: whole vectors are read, and each channel is written in order.
+  const filterBytes = <usize>(k * taps) << 2;
+  const tapBytes = <usize>k * rowBytes;
+  for (let o = 0; o < n; o += 8, src += 32) {
+    const cols = min(8, n - o);
+    let to = dst + <usize>o * filterBytes;
     for (let c = 0; c < k; ++c) {
-      let s = src + (<usize>o << 2) + <usize>c * rowBytes;
-      for (let t = 0; t < taps; ++t, dst += 4, s += <usize>k * rowBytes) store<f32>(dst, load<f32>(s));
+      let s = src + <usize>c * rowBytes;
+      for (let t = 0; t < taps; ++t, to += 4, s += tapBytes) {
+        if (cols == 8) {
+          const a = v128.load(s);
+          const b = v128.load(s, 16);
+          const to2 = to + 2 * filterBytes, to4 = to + 4 * filterBytes, to6 = to + 6 * filterBytes;
+          v128.store32_lane(to, a, 0);
+          v128.store32_lane(to + filterBytes, a, 1);
+          v128.store32_lane(to2, a, 2);
+          v128.store32_lane(to2 + filterBytes, a, 3);
+          v128.store32_lane(to4, b, 0);
+          v128.store32_lane(to4 + filterBytes, b, 1);
+          v128.store32_lane(to6, b, 2);
+          v128.store32_lane(to6 + filterBytes, b, 3);
+        } else {
+          for (let i = 0; i < cols; ++i) store<f32>(to + <usize>i * filterBytes, load<f32>(s + (<usize>i << 2)));
+        }
+      }
     }
-  }
-}
-
-/** Transposes [rows][cols] into [cols][rows], both contiguous. */
-export function f32_transpose(src: usize, rows: i32, cols: i32, dst: usize): void {
-  const stride = <usize>cols << 2;
-  for (let c = 0; c < cols; ++c) {
-    let s = src + (<usize>c << 2);
-    for (let r = 0; r < rows; ++r, s += stride, dst += 4) store<f32>(dst, load<f32>(s));
   }
 }
 
