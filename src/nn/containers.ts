@@ -194,17 +194,13 @@ export class ParameterList extends Module<never[], never> {
 
   override extraRepr(): string {
     return this.list()
-      .map((p, i) => `(${i}): Parameter containing: [torch.${torchTypeName(p)} of size ${p.shape.join('x')}]`)
+      .map((p, i) => `  (${i}): Parameter containing: [torch.${p.dtype} of size ${p.shape.join('x')}]`)
       .join('\n');
   }
 
   forward(): never {
     throw notCallable('ParameterList', 'this.gains.at(i)');
   }
-}
-
-function torchTypeName(p: Parameter): string {
-  return p.dtype === 'float64' ? 'DoubleTensor' : 'FloatTensor';
 }
 
 /** The children in order, with repeats: a module listed twice runs twice. */

@@ -25,7 +25,9 @@ const sqrtLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = Math.sqrt(x[i]);
 };
 const rsqrtLoop: MapLoop = (x, y) => {
-  for (let i = 0; i < y.length; i++) y[i] = 1 / Math.sqrt(x[i]);
+  // PyTorch rounds the root before it divides; folded batch norms depend on it bit for bit.
+  const round = y instanceof Float32Array ? Math.fround : Number;
+  for (let i = 0; i < y.length; i++) y[i] = 1 / round(Math.sqrt(x[i]));
 };
 const squareLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = x[i] * x[i];
