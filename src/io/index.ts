@@ -6,9 +6,9 @@ export { resizeBilinear } from './image/resize.ts';
 export * from './image/transforms.ts';
 export { loadNpy, type NpyWriteOptions, readNpy, saveNpy, writeNpy } from './npy.ts';
 export { loadNpz, type NpzReadOptions, type NpzWriteOptions, readNpz, saveNpz, writeNpz } from './npz.ts';
+export { moduleVersions } from './pickle/host.ts';
 export {
   loadPyTorch,
-  moduleVersions,
   type PickleValue,
   type PyTorchReadOptions,
   readPyTorch,

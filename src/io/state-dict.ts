@@ -2,7 +2,8 @@ import { FileFormatError } from '../core/errors.ts';
 import type { StateDict, StateValue } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type FileSource, readSource } from './files.ts';
-import { keepModuleVersions, type PickleValue, type PyTorchReadOptions, readPyTorch } from './pickle/load.ts';
+import { keepModuleVersions } from './pickle/host.ts';
+import { type PickleValue, type PyTorchReadOptions, readPyTorch } from './pickle/load.ts';
 import { isSafetensors, readSafetensors } from './safetensors.ts';
 
 /** Options of {@link loadStateDict}. */
@@ -52,7 +53,7 @@ function findStateDict(root: PickleValue, file: string): StateDict {
     if (typeof key !== 'string') throw fail(file, 'state dict', 'keys that are strings', typeof key);
     dict.set(key, toStateValue(value, key, file));
   }
-  keepModuleVersions(found as Map<never, unknown>, dict as Map<never, unknown>, (path) => path);
+  keepModuleVersions(found, dict, (path) => path);
   return dict;
 }
 
@@ -86,9 +87,7 @@ function stripPrefix(dict: StateDict, prefix: string | undefined, file: string):
       `keys such as ${keys.slice(0, 3).join(', ') || '(none)'}`,
     );
   }
-  keepModuleVersions(dict as Map<never, unknown>, out as Map<never, unknown>, (path) =>
-    `${path}.`.startsWith(wanted) ? path.slice(wanted.length) : null,
-  );
+  keepModuleVersions(dict, out, (path) => (`${path}.`.startsWith(wanted) ? path.slice(wanted.length) : null));
   return out;
 }
 

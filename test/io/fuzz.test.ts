@@ -260,6 +260,15 @@ describe('hostile pickles', () => {
     expect((readPyTorch(bytes) as Tensor).toArray()).toEqual([1]);
   });
 
+  it('reads storages that are windows on others, as PyTorch wrote them before 0.4', () => {
+    const window = '(X\x01\0\0\0bK\x01K\x01t';
+    const bytes = pickle(
+      `ctorch._utils\n_rebuild_tensor\n(${storage('ByteStorage', '0', `K\x03${window}`)}K\0K\x01\x85K\x01\x85tR`,
+      '\x80\x02]X\x01\0\0\x000a.\x03\0\0\0\0\0\0\0\x05\x06\x07',
+    );
+    expect((readPyTorch(bytes) as Tensor).toArray()).toEqual([6]);
+  });
+
   const nested = (depth: number): string => `${'('.repeat(depth)}${'t'.repeat(depth)}`;
   const doubling = `]${Array.from({ length: 60 }, (_, i) => `q${String.fromCharCode(i)}0](h${String.fromCharCode(i)}h${String.fromCharCode(i)}e`).join('')}`;
   it.each<[string, string, RegExp]>([
@@ -302,6 +311,10 @@ describe('hostile pickles', () => {
     ['a negative size', 'K\0J\xff\xff\xff\xff\x85K\x01\x85'],
     ['a fractional size', 'K\0G?\xe0\0\0\0\0\0\0\x85K\x01\x85'],
     ['more strides than sizes', 'K\0K\x01\x85K\x01K\x01\x86'],
+    [
+      'infinitely many elements, times zero',
+      `K\0(${'J\xff\xff\xff\x7f'.repeat(40)}K\0t(${'K\0'.repeat(41)}t`,
+    ],
     ['an expansion to 2^31 elements', 'K\0J\xff\xff\xff\x7f\x85K\0\x85'],
   ])('refuses a view with %s', (_, view) => {
     const bytes = pickle(

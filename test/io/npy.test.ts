@@ -1,8 +1,10 @@
-import { statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DTypeError, FileFormatError } from '../../src/core/errors.ts';
-import { loadNpz, readNpy, readNpz, writeNpy, writeNpz } from '../../src/io/index.ts';
+import { loadNpz, readNpy, readNpz, saveNpz, writeNpy, writeNpz } from '../../src/io/index.ts';
 import { fromStorage, Tensor, tensor } from '../../src/tensor/index.ts';
 import { expectSame, golden, goldenValues } from './golden.ts';
 
@@ -116,6 +118,33 @@ describe('npy and npz', () => {
   ])('refuses %s', (_, bytes, message) => {
     expect(() => readNpy(bytes)).toThrow(FileFormatError);
     expect(() => readNpy(bytes)).toThrow(message);
+  });
+});
+
+const python = process.env.ZEROPOINT_PYTHON ?? '/usr/bin/python3';
+const hasNumpy = spawnSync(python, ['-c', 'import numpy']).status === 0;
+if (!hasNumpy) console.log(`skipped: np.load on our files (no NumPy in ${python}; set ZEROPOINT_PYTHON)`);
+
+describe.skipIf(!hasNumpy)('files of writeNpz in NumPy', () => {
+  it('load with the same values', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'zeropoint-'));
+    await saveNpz(samples, join(folder, 'a.npz'));
+    await saveNpz(samples, join(folder, 'b.npz'), { compressed: true });
+    const script = `
+import sys, numpy as np
+for name in 'ab':
+    z = np.load(sys.argv[1] + '/' + name + '.npz')
+    assert z['float32'].tolist()[0] == [np.float32(1 / 3), 0.0] and np.isnan(z['float32'][1, 0])
+    assert z['float16'].tolist() == [1.5, -2] and z['int64'].tolist() == [2**53, -2**53, -1]
+    assert z['int16'].tolist() == [-300, 300] and z['bool'].tolist() == [True, False] and z['uint8'].tolist() == [200, 5]
+    assert z['scalar'].shape == () and z['empty'].shape == (0, 3) and z['folder/name'].tolist() == [1]
+    assert [z[k].dtype.name for k in z][:9] == 'float32 float64 float16 int64 int32 int16 int8 uint8 bool'.split()
+print('same')
+`;
+    const run = spawnSync(python, ['-c', script, folder], { encoding: 'utf8' });
+    rmSync(folder, { recursive: true });
+    expect(run.stderr).toBe('');
+    expect(run.stdout).toContain('same');
   });
 });
 

@@ -8,7 +8,7 @@ import { encodeElements } from '../elements.ts';
 import { writeFile } from '../files.ts';
 import { writeZip, type ZipFile } from '../zip.ts';
 import { isDTypeName, QSCHEME_NAMES, SCRIPT_CLASS, storageClassOf } from './globals.ts';
-import { moduleVersions } from './load.ts';
+import { moduleVersions } from './host.ts';
 import { Pickler } from './pickler.ts';
 
 /** Options of {@link writePyTorch}. */
@@ -39,7 +39,7 @@ const ALIGNMENT = 64;
 export function writePyTorch(dict: StateDict, options: PyTorchWriteOptions = {}): Uint8Array {
   const storages = new StorageTable();
   const p = new Pickler();
-  const versions = options.versions ?? moduleVersions(dict as Map<never, unknown>) ?? guessVersions(dict);
+  const versions = options.versions ?? moduleVersions(dict) ?? guessVersions(dict);
   p.orderedDict(mapEntries(dict, (value, key) => writeValue(p, value, storages, key)));
   p.attributes([
     [

@@ -58,6 +58,10 @@ function readView(args: readonly unknown[], fault: Fault): View {
   if (typeof offset !== 'number' || !Number.isSafeInteger(offset) || offset < 0) {
     throw fault('storage offset', 'a whole number', show(offset));
   }
+  // Counted without empty dimensions: infinity times zero is no number.
+  if (!Number.isSafeInteger(product(shape.map((n) => Math.max(n, 1))))) {
+    throw fault('size', 'fewer than 2^53 elements', shape.join(' × '));
+  }
   const available = storage.elements.length;
   const elements = product(shape);
   let last = offset;
