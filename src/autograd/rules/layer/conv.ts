@@ -1,4 +1,4 @@
-import { dispatch } from '../../../ops/dispatch.ts';
+import { channelSums } from '../../../ops/float/layer/channels-last.ts';
 import {
   convolutionInputGrad,
   convolutionTransposeInputGrad,
@@ -47,9 +47,4 @@ function convTransposeRule(
     weight.requiresGrad ? convolutionTransposeWeightGrad(fn, grad, x, weight.shape, geometry) : null,
     bias?.requiresGrad ? channelSums(grad) : null,
   ];
-}
-
-/** The gradient of a bias: sums over everything but the channels. */
-function channelSums(grad: Tensor): Tensor {
-  return dispatch('sum', grad, [0, ...grad.shape.slice(2).map((_, d) => d + 2)], false);
 }

@@ -1,4 +1,5 @@
 import { dispatch } from '../../../ops/dispatch.ts';
+import { lastDimSums } from '../../../ops/float/layer/channels-last.ts';
 import { linearWeightGrad } from '../../../ops/float/layer/matmul.ts';
 import type { LayerOps } from '../../../ops/signatures/index.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
@@ -30,7 +31,7 @@ export const matmulRules: RulesOf<Pick<LayerOps, 'matmul' | 'bmm' | 'linear'>> =
   linear: (_out, x, weight, bias) => (grad) => [
     x.requiresGrad ? dispatch('matmul', grad, weight) : null,
     weight.requiresGrad ? linearWeightGrad(grad, x) : null,
-    bias?.requiresGrad ? sumTo(grad, bias.shape) : null,
+    bias?.requiresGrad ? lastDimSums(grad) : null,
   ],
 };
 

@@ -37,12 +37,8 @@ export const poolRules: RulesOf<PoolOps> = {
 
 type Gradients = (grad: Tensor) => readonly Tensor[];
 
-/**
- * Where each maximum came from is found again on the way back, in the pass that scatters the gradient: the input is
- * kept anyway, and inference pays nothing for indices.
- */
 function maxPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: PoolGeometry) => Gradients {
-  return (_out, x, geometry) => (grad) => [maxPoolGrad(fn, grad, x, geometry)];
+  return (out, x, geometry) => (grad) => [maxPoolGrad(fn, grad, out, x, geometry)];
 }
 
 function avgPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: AvgPoolGeometry) => Gradients {

@@ -1,4 +1,9 @@
 import { ShapeError } from '../../../core/errors.ts';
+import {
+  batchNormBackwardF32,
+  batchNormForwardF32,
+  centerScaleF32,
+} from '../../../kernels/f32/normalization.ts';
 import { formatShape } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
@@ -13,6 +18,21 @@ export function batchNormTrain(
   requireFloat('batchNorm', { input: x, weight, bias });
   const channels = checkChannels(x, { weight, bias });
   const input = channelsLastData(x);
+  if (input instanceof Float32Array) {
+    const forward = batchNormForwardF32({
+      x: input,
+      rows: input.length / channels,
+      channels,
+      gamma: float32Data(weight),
+      beta: float32Data(bias),
+      eps,
+    });
+    return [
+      channelsLastTensor(forward.out, x.shape, x.dtype),
+      vector(forward.mean, x),
+      vector(forward.variance, x),
+    ];
+  }
   const count = input.length / channels;
   const mean = new Float64Array(channels);
   const variance = new Float64Array(channels);
@@ -53,10 +73,26 @@ export function batchNormTrainGrad(
   weight: Tensor | null,
   eps: number,
 ): [Tensor, Tensor, Tensor] {
-  const { scale, gradWeight, gradBias } = channelGrads(gradOut, x, mean, variance, weight, eps);
   const channels = x.shape[1];
   const input = channelsLastData(x);
   const grad = channelsLastData(gradOut);
+  if (input instanceof Float32Array) {
+    const grads = batchNormBackwardF32({
+      gradOut: grad as Float32Array,
+      x: input,
+      rows: input.length / channels,
+      channels,
+      mean: mean.data as Float32Array,
+      invStd: (variance.data as Float32Array).map((v) => 1 / Math.sqrt(v + eps)),
+      gamma: float32Data(weight),
+    });
+    return [
+      channelsLastTensor(grads.gradInput, x.shape, x.dtype),
+      vector(grads.gradGamma, x),
+      vector(grads.gradBeta, x),
+    ];
+  }
+  const { scale, gradWeight, gradBias } = channelGrads(gradOut, x, mean, variance, weight, eps);
   const mu = mean.data;
   const count = input.length / channels;
   const out = allocateLike(input, input.length);
@@ -136,22 +172,28 @@ function normalize(
 ): Tensor {
   const channels = x.shape[1];
   const input = channelsLastData(x);
-  const out = allocateLike(input, input.length);
   const w = weight?.data;
   const b = bias?.data;
-  const scale = new Float64Array(channels);
-  const shift = new Float64Array(channels);
-  for (let c = 0; c < channels; c++) {
-    scale[c] = (w ? w[c] : 1) / Math.sqrt(variance[c] + eps);
-    shift[c] = (b ? b[c] : 0) - mean[c] * scale[c];
+  const scale = Float64Array.from(variance, (v, c) => (w ? w[c] : 1) / Math.sqrt(v + eps));
+  if (input instanceof Float32Array) {
+    const rows = input.length / channels;
+    const out = centerScaleF32({ x: input, rows, channels, mean, scale, shift: b ?? null });
+    return channelsLastTensor(out, x.shape, x.dtype);
   }
+  const out = allocateLike(input, input.length);
   for (let at = 0; at < input.length; at += channels) {
-    for (let c = 0; c < channels; c++) out[at + c] = input[at + c] * scale[c] + shift[c];
+    for (let c = 0; c < channels; c++) {
+      out[at + c] = (input[at + c] - mean[c]) * scale[c] + (b ? b[c] : 0);
+    }
   }
   return channelsLastTensor(out, x.shape, x.dtype);
 }
 
-function vector(values: Float64Array, like: Tensor): Tensor {
+function float32Data(x: Tensor | null): Float32Array | null {
+  return x && (x.data as Float32Array);
+}
+
+function vector(values: ArrayLike<number>, like: Tensor): Tensor {
   const storage = allocateLike(like.storage, values.length);
   storage.set(values);
   return new Tensor({ storage, shape: [values.length], dtype: like.dtype });

@@ -1,4 +1,5 @@
 import { DTypeError } from '../../../core/errors.ts';
+import { columnSumsF32 } from '../../../kernels/f32/normalization.ts';
 import type { DType, TypedArray } from '../../../tensor/dtype.ts';
 import { channelsLastStrides, type Shape } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
@@ -41,4 +42,26 @@ export function requireFloat(
     });
   }
   return common ?? 'float32';
+}
+
+/** Sums of every channel (dimension 1) over all other dimensions, [channels]: the gradient of a bias. */
+export function channelSums(x: Tensor): Tensor {
+  return columnSums(channelsLastData(x), x.shape[1], x.dtype);
+}
+
+/** Sums over all dimensions but the last. */
+export function lastDimSums(x: Tensor): Tensor {
+  return columnSums(x.data, x.shape[x.ndim - 1], x.dtype);
+}
+
+function columnSums(data: TypedArray, columns: number, dtype: DType): Tensor {
+  const rows = columns === 0 ? 0 : data.length / columns;
+  if (data instanceof Float32Array) {
+    return new Tensor({ storage: columnSumsF32(data, rows, columns), shape: [columns], dtype });
+  }
+  const sums = allocateLike(data, columns);
+  for (let at = 0; at < data.length; at += columns) {
+    for (let c = 0; c < columns; c++) sums[c] += data[at + c];
+  }
+  return new Tensor({ storage: sums, shape: [columns], dtype });
 }

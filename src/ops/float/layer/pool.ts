@@ -1,5 +1,7 @@
 import { ArgumentError, ShapeError } from '../../../core/errors.ts';
 import { product } from '../../../core/math.ts';
+import { avgPoolF32, avgPoolGradF32, maxPoolF32, type PoolSizesF32 } from '../../../kernels/f32/pooling.ts';
+import type { TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, type Shape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { AvgPoolGeometry, PoolGeometry } from '../../signatures/layer.ts';
@@ -16,65 +18,69 @@ interface Windows {
   readonly divisors: Float64Array;
 }
 
+/** Where the elements of a pooled output came from: input pixels of the image, in the order of the output's storage. */
+const argmaxima = new WeakMap<TypedArray, Int32Array>();
+
 /** Max pooling over 1 to 3 spatial dimensions, channels-last. NaN wins. Source: `torch.max_pool2d`. */
 export function maxPool(fn: string, x: Tensor, geometry: PoolGeometry): Tensor {
   const windows = slidingWindows(fn, x.shape, geometry, true);
-  const [batch, channels] = x.shape;
-  const { starts, pixels } = windows;
-  const outPixels = starts.length - 1;
-  const inPixels = product(x.shape.slice(2));
+  const sizes = sizesOf(x.shape);
   const input = channelsLastData(x);
+  const { out, indices } =
+    input instanceof Float32Array ? maxPoolF32(input, windows, sizes) : windowMaxima(input, windows, sizes);
+  argmaxima.set(out, indices);
+  return channelsLastTensor(out, [sizes.batch, sizes.channels, ...windows.outSize], x.dtype);
+}
+
+/**
+ * Gradient of {@link maxPool}: each output's gradient goes to the element its maximum came from (the first, in a tie).
+ * The forward pass has kept those places beside its output.
+ */
+export function maxPoolGrad(
+  fn: string,
+  gradOut: Tensor,
+  out: Tensor,
+  x: Tensor,
+  geometry: PoolGeometry,
+): Tensor {
+  const indices =
+    argmaxima.get(out.storage) ?? (argmaxima.get(maxPool(fn, x, geometry).storage) as Int32Array);
+  const { batch, inPixels, channels } = sizesOf(x.shape);
+  const grad = channelsLastData(gradOut);
+  const gradInput = allocateLike(grad, x.numel);
+  const outImage = grad.length / Math.max(1, batch);
+  for (let n = 0, i = 0; n < batch; n++) {
+    const image = n * inPixels * channels;
+    for (const end = i + outImage; i < end; ) {
+      for (let c = 0; c < channels; c++, i++) gradInput[image + indices[i] * channels + c] += grad[i];
+    }
+  }
+  return channelsLastTensor(gradInput, x.shape, x.dtype);
+}
+
+function windowMaxima<T extends TypedArray>(
+  input: T,
+  { starts, pixels }: Windows,
+  { batch, inPixels, channels }: PoolSizesF32,
+): { readonly out: T; readonly indices: Int32Array } {
+  const outPixels = starts.length - 1;
   const out = allocateLike(input, batch * outPixels * channels);
+  const indices = new Int32Array(out.length);
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < outPixels; o++) {
       const to = (n * outPixels + o) * channels;
-      const first = (n * inPixels + pixels[starts[o]]) * channels;
-      for (let c = 0; c < channels; c++) out[to + c] = input[first + c];
-      for (let w = starts[o] + 1; w < starts[o + 1]; w++) {
+      for (let w = starts[o]; w < starts[o + 1]; w++) {
         const from = (n * inPixels + pixels[w]) * channels;
         for (let c = 0; c < channels; c++) {
           const v = input[from + c];
-          if (v > out[to + c] || Number.isNaN(v)) out[to + c] = v;
+          if (w > starts[o] && !(v > out[to + c] || Number.isNaN(v))) continue;
+          out[to + c] = v;
+          indices[to + c] = pixels[w];
         }
       }
     }
   }
-  return channelsLastTensor(out, [batch, channels, ...windows.outSize], x.dtype);
-}
-
-/** Gradient of {@link maxPool}: each output's gradient goes to the element its maximum came from (the first, in a tie). */
-export function maxPoolGrad(fn: string, gradOut: Tensor, x: Tensor, geometry: PoolGeometry): Tensor {
-  const { starts, pixels } = slidingWindows(fn, x.shape, geometry, true);
-  const [batch, channels] = x.shape;
-  const outPixels = starts.length - 1;
-  const inPixels = product(x.shape.slice(2));
-  const input = channelsLastData(x);
-  const grad = channelsLastData(gradOut);
-  const out = allocateLike(input, input.length);
-  const best = allocateLike(input, channels);
-  const where = new Int32Array(channels);
-  for (let n = 0; n < batch; n++) {
-    for (let o = 0; o < outPixels; o++) {
-      const first = (n * inPixels + pixels[starts[o]]) * channels;
-      for (let c = 0; c < channels; c++) {
-        best[c] = input[first + c];
-        where[c] = first + c;
-      }
-      for (let w = starts[o] + 1; w < starts[o + 1]; w++) {
-        const from = (n * inPixels + pixels[w]) * channels;
-        for (let c = 0; c < channels; c++) {
-          const v = input[from + c];
-          if (v > best[c] || Number.isNaN(v)) {
-            best[c] = v;
-            where[c] = from + c;
-          }
-        }
-      }
-      const at = (n * outPixels + o) * channels;
-      for (let c = 0; c < channels; c++) out[where[c]] += grad[at + c];
-    }
-  }
-  return channelsLastTensor(out, x.shape, x.dtype);
+  return { out, indices };
 }
 
 /** Average pooling over 1 to 3 spatial dimensions, channels-last. Source: `torch.avg_pool2d`. */
@@ -109,11 +115,15 @@ export function adaptiveAvgPoolGrad(
 
 function average(fn: string, x: Tensor, windows: Windows): Tensor {
   const dtype = requireFloat(fn, { input: x });
-  const [batch, channels] = x.shape;
+  const { batch, inPixels, channels } = sizesOf(x.shape);
   const { starts, pixels, divisors } = windows;
-  const outPixels = starts.length - 1;
-  const inPixels = product(x.shape.slice(2));
+  const shape = [batch, channels, ...windows.outSize];
   const input = channelsLastData(x);
+  if (input instanceof Float32Array) {
+    const pooled = avgPoolF32(input, windows, divisors, { batch, inPixels, channels });
+    return channelsLastTensor(pooled, shape, dtype);
+  }
+  const outPixels = starts.length - 1;
   const out = allocateLike(input, batch * outPixels * channels);
   const sums = new Float64Array(channels);
   for (let n = 0; n < batch; n++) {
@@ -128,15 +138,18 @@ function average(fn: string, x: Tensor, windows: Windows): Tensor {
       for (let c = 0; c < channels; c++) out[to + c] = sums[c] / divisor;
     }
   }
-  return channelsLastTensor(out, [batch, channels, ...windows.outSize], dtype);
+  return channelsLastTensor(out, shape, dtype);
 }
 
 function averageGrad(gradOut: Tensor, inputShape: Shape, windows: Windows): Tensor {
-  const [batch, channels] = inputShape;
+  const { batch, inPixels, channels } = sizesOf(inputShape);
   const { starts, pixels, divisors } = windows;
   const outPixels = starts.length - 1;
-  const inPixels = product(inputShape.slice(2));
   const grad = channelsLastData(gradOut);
+  if (grad instanceof Float32Array) {
+    const spread = avgPoolGradF32(grad, windows, divisors, { batch, inPixels, channels });
+    return channelsLastTensor(spread, inputShape, gradOut.dtype);
+  }
   const out = allocateLike(grad, product(inputShape));
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < outPixels; o++) {
@@ -149,6 +162,10 @@ function averageGrad(gradOut: Tensor, inputShape: Shape, windows: Windows): Tens
     }
   }
   return channelsLastTensor(out, inputShape, gradOut.dtype);
+}
+
+function sizesOf(shape: Shape): PoolSizesF32 {
+  return { batch: shape[0], channels: shape[1], inPixels: product(shape.slice(2)) };
 }
 
 /** First input place, end (exclusive) and step of every window along one dimension, and the size an average counts. */
