@@ -62,6 +62,8 @@ const MERGE_BELOW_CHANNELS = 8;
 
 /** What {@link PackedConvWeights.setQuantization} computed, before the input's signedness is known. */
 interface QuantizationState {
+  /** A copy of the arguments, to notice that nothing has changed. */
+  readonly given: ConvQuantization;
   readonly inputZeroPoint: number;
   readonly biases: Int32Array;
   readonly scales: Float32Array;
@@ -98,6 +100,12 @@ export class PackedConvWeights {
   /** Indirection table of the last geometry, kept by the convolution that built it. */
   cachedTable: { readonly geometry: ConvGeometry; readonly ptr: number } | null = null;
   #quantization: QuantizationState | null = null;
+  /** What the panels hold now, or null when they are behind. */
+  #prepared: {
+    readonly signedInput: boolean;
+    readonly inputZeroPoint: number;
+    readonly floatBias: number;
+  } | null = null;
   #dynamic: DynamicState | null = null;
   #headers: { readonly bias: Int32Array; readonly scale: Float32Array } | null = null;
   readonly #panels: Allocation;
@@ -153,6 +161,7 @@ export class PackedConvWeights {
     const n = this.outChannels;
     checkPerChannel(fn, 'bias', bias, n);
     checkPerChannel(fn, 'weightScales', weightScales, n);
+    if (this.#quantization && sameQuantization(this.#quantization.given, quantization)) return;
     const inputScale = positiveScale(fn, 'inputScale', quantization.inputScale);
     const outputScale = output && positiveScale(fn, 'output.scale', output.scale);
     const biases = new Int32Array(n);
@@ -164,7 +173,13 @@ export class PackedConvWeights {
       scales[c] = outputScale ? accScale / outputScale : accScale;
     }
     const floatBias = outputScale ? null : this.#paddedFloats(bias);
-    this.#quantization = { inputZeroPoint, biases, scales, floatBias };
+    const given = {
+      ...quantization,
+      bias: bias?.slice() ?? null,
+      weightScales: Float64Array.from(weightScales),
+    };
+    this.#quantization = { given, inputZeroPoint, biases, scales, floatBias };
+    this.#prepared = null;
   }
 
   /**
@@ -185,13 +200,17 @@ export class PackedConvWeights {
         got: 'weights for which setQuantization was never called',
       });
     }
+    if (this.#prepared?.signedInput === signedInput) return this.#prepared;
     const inputZeroPoint = toUnsigned(fn, 'inputZeroPoint', state.inputZeroPoint, signedInput);
     const biases = state.biases.map((bias, c) => bias - Math.imul(inputZeroPoint, this.weightSums[c]));
     this.#writeHeaders(biases, state.scales);
-    if (!state.floatBias) return { inputZeroPoint, floatBias: 0 };
-    const { ptr } = this.reserve('floatBias', state.floatBias.byteLength);
-    this.engine.heap.f32.set(state.floatBias, ptr >> 2);
-    return { inputZeroPoint, floatBias: ptr };
+    let floatBias = 0;
+    if (state.floatBias) {
+      floatBias = this.reserve('floatBias', state.floatBias.byteLength).ptr;
+      this.engine.heap.f32.set(state.floatBias, floatBias >> 2);
+    }
+    this.#prepared = { signedInput, inputZeroPoint, floatBias };
+    return this.#prepared;
   }
 
   /**
@@ -246,6 +265,7 @@ export class PackedConvWeights {
       inputScale,
     );
     this.#headers = null;
+    this.#prepared = null;
     return floatBias;
   }
 
@@ -326,6 +346,23 @@ function paddedChannel(format: PanelFormat, outChannels: number, channel: number
   return group * format.panelsPerGroup * format.columns + (channel - group * perGroup);
 }
 
+function sameNumbers(a: ArrayLike<number> | null, b: ArrayLike<number> | null): boolean {
+  if (!a || !b) return a === b;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+function sameQuantization(a: ConvQuantization, b: ConvQuantization): boolean {
+  return (
+    a.inputScale === b.inputScale &&
+    a.inputZeroPoint === b.inputZeroPoint &&
+    a.output?.scale === b.output?.scale &&
+    sameNumbers(a.bias, b.bias) &&
+    sameNumbers(a.weightScales, b.weightScales)
+  );
+}
+
 function checkPerChannel(
   fn: string,
   argument: string,
@@ -365,8 +402,10 @@ function panelFormat(weights: ConvWeights, engine: Engine): PanelFormat {
   const weightBytes = weightType === 's8' ? 1 : 2;
   if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1) {
     const columns = weightType === 's8' ? 16 : 8;
-    const slots = Math.ceil(taps / step) * step;
-    const panelBytes = columns * (8 + slots * weightBytes);
+    const padded = Math.ceil(taps / step) * step;
+    const panelBytes = columns * (8 + padded * weightBytes);
+    // The 8-bit kernel takes a single last tap by itself.
+    const slots = weightType === 's8' && taps % step === 1 ? taps : padded;
     return {
       weightType,
       depthwise: true,
