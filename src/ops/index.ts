@@ -1,6 +1,7 @@
 import './eager.ts';
 import './inplace.ts';
 import './methods/elementwise.ts';
+import './methods/layer.ts';
 import './methods/movement.ts';
 import './methods/reduction.ts';
 
@@ -13,6 +14,7 @@ export {
   withInterpreter,
 } from './dispatch.ts';
 export * from './functions/elementwise.ts';
+export * from './functions/layer.ts';
 export * from './functions/movement.ts';
 export * from './functions/reduction.ts';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';

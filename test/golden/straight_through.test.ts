@@ -1,0 +1,3 @@
+import { testGolden } from './cases.ts';
+
+testGolden('straight_through');
