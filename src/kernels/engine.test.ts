@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { KernelError } from '../core/errors.ts';
 import { FreeList } from './allocator.ts';
 import { createEngine, engine, isBuildSupported, type KernelBuild } from './engine.ts';
+import { type DotProbe, dotProbes } from './probe.ts';
 
 const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
 
@@ -119,5 +120,38 @@ describe('FreeList', () => {
         expect(list.spans()).toEqual([{ ptr: 64, bytes: 64 * 300 }]);
       }),
     );
+  });
+});
+
+describe('dot product probes', () => {
+  /** What an implementation gives on a probe, with `pair` the sum of two products and `read` the value of an activation. */
+  const run = (probe: DotProbe, pair: (sum: number) => number, read: (x: number) => number): number[] =>
+    Array.from(probe.start, (start, lane) => {
+      const at = (i: number): number => probe.weights[4 * lane + i] * read(probe.activations[4 * lane + i]);
+      return (start + pair(at(0) + at(1)) + pair(at(2) + at(3))) | 0;
+    });
+  const passes = (pair: (sum: number) => number, read: (x: number) => number): boolean =>
+    dotProbes.every((probe) => run(probe, pair, read).every((v, i) => v === probe.expected[i]));
+  const exact = (v: number): number => v;
+  const saturate = (v: number): number => Math.min(Math.max(v, -32768), 32767);
+
+  it('accept exact arithmetic', () => {
+    expect(passes(exact, exact)).toBe(true);
+  });
+
+  it('reject sums that saturate at 16 bits', () => {
+    expect(passes(saturate, exact)).toBe(false);
+  });
+
+  it('reject sums that wrap at 16 bits', () => {
+    expect(passes((v) => (v << 16) >> 16, exact)).toBe(false);
+  });
+
+  it('reject activations read as signed', () => {
+    expect(passes(exact, (x) => (x << 24) >> 24)).toBe(false);
+  });
+
+  it('reject activations cut to seven bits', () => {
+    expect(passes(exact, (x) => x & 127)).toBe(false);
   });
 });

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KernelError, ShapeError } from '../../core/errors.ts';
@@ -318,6 +320,20 @@ describe.each(builds)('qConv (%s)', (kernelBuild) => {
     for (let i = 0; i < 20; i++) run();
     expect(engine.memory()).toEqual(after);
     expect(after).toMatchObject({ packedBytes: 0, packedCount: 0, scratchBytes: 0 });
+  });
+
+  it('frees the memory of packed weights that were collected', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const engine = createEngine(kernelBuild);
+    const conv = build(cases[0], types[0], 3);
+    for (let i = 0; i < 10; i++) pack(conv, kernelBuild, engine);
+    expect(engine.memory().packedCount).toBe(10);
+    for (let i = 0; i < 50 && engine.memory().packedCount > 0; i++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(engine.memory()).toMatchObject({ packedCount: 0, packedBytes: 0 });
   });
 
   it('says what is wrong', () => {

@@ -2,6 +2,7 @@ import { ArgumentError, KernelError, ShapeError } from '../../core/errors.ts';
 import { roundHalfEven } from '../../core/math.ts';
 import { type Allocation, engine as defaultEngine, type Engine } from '../engine.ts';
 import type { ConvGeometry } from '../geometry.ts';
+import { type PanelFormat, paddedChannel, paddedChannels, panelFormat, weightIndex } from './panel-format.ts';
 import { toUnsigned } from './signedness.ts';
 
 /** Arguments of {@link packConvWeights}. */
@@ -35,30 +36,6 @@ export interface ConvQuantization {
   /** Parameters of the quantized output, or null for a float32 output. */
   readonly output: { readonly scale: number; readonly zeroPoint: number } | null;
 }
-
-/** Which kernel reads the panels, and how they are laid out. */
-export interface PanelFormat {
-  /** `s8`: weights as they are, for the 8-bit dot product; `s16`: weights minus zero point, widened. */
-  readonly weightType: 's8' | 's16';
-  readonly depthwise: boolean;
-  /** Output channels a panel holds. */
-  readonly columns: number;
-  /** Weights of one output channel in one step. */
-  readonly step: number;
-  /** Rows of the indirection table per output pixel: taps, padded for depthwise kernels to whole steps. */
-  readonly slots: number;
-  /** Bytes one tap reads: channels of the group, or a whole kernel line when `mergedTaps` > 1. */
-  readonly tapChannels: number;
-  /** Innermost taps read as one contiguous run, for inputs of few channels; 1 when every tap is its own row. */
-  readonly mergedTaps: number;
-  readonly panelBytes: number;
-  /** Runs of panels that read different input channels: the groups, or 1 for depthwise kernels. */
-  readonly panelGroups: number;
-  readonly panelsPerGroup: number;
-}
-
-/** Inputs with fewer channels than this read a whole kernel line at once, since four-byte steps would be half empty. */
-const MERGE_BELOW_CHANNELS = 8;
 
 /** What {@link PackedConvWeights.setQuantization} computed, before the input's signedness is known. */
 interface QuantizationState {
@@ -334,18 +311,6 @@ export class PackedConvWeights {
   }
 }
 
-/** Output channels with every panel filled up. */
-function paddedChannels(format: PanelFormat): number {
-  return format.panelGroups * format.panelsPerGroup * format.columns;
-}
-
-/** Index of an output channel among the {@link paddedChannels}. */
-function paddedChannel(format: PanelFormat, outChannels: number, channel: number): number {
-  const perGroup = outChannels / format.panelGroups;
-  const group = Math.floor(channel / perGroup);
-  return group * format.panelsPerGroup * format.columns + (channel - group * perGroup);
-}
-
 function sameNumbers(a: ArrayLike<number> | null, b: ArrayLike<number> | null): boolean {
   if (!a || !b) return a === b;
   if (a.length !== b.length) return false;
@@ -383,68 +348,6 @@ function positiveScale(fn: string, argument: string, value: number): number {
   const scale = Math.fround(value);
   if (scale > 0 && scale < Number.POSITIVE_INFINITY) return scale;
   throw new ArgumentError({ fn, argument, expected: 'a positive finite float32', got: String(value) });
-}
-
-function panelFormat(weights: ConvWeights, engine: Engine): PanelFormat {
-  const {
-    outChannels,
-    taps,
-    contiguousTaps = 1,
-    inChannelsPerGroup,
-    groups,
-    weight,
-    weightZeroPoints,
-  } = weights;
-  const perGroup = outChannels / groups;
-  const exactInt8 = weight instanceof Int8Array && Array.from(weightZeroPoints).every((z) => z === 0);
-  const weightType = engine.build === 'relaxed' && exactInt8 ? 's8' : 's16';
-  const step = weightType === 's8' ? 4 : 2;
-  const weightBytes = weightType === 's8' ? 1 : 2;
-  if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1) {
-    const columns = weightType === 's8' ? 16 : 8;
-    const padded = Math.ceil(taps / step) * step;
-    const panelBytes = columns * (8 + padded * weightBytes);
-    // The 8-bit kernel takes a single last tap by itself.
-    const slots = weightType === 's8' && taps % step === 1 ? taps : padded;
-    return {
-      weightType,
-      depthwise: true,
-      columns,
-      step,
-      slots,
-      tapChannels: 1,
-      mergedTaps: 1,
-      panelBytes,
-      panelGroups: 1,
-      panelsPerGroup: Math.ceil(outChannels / columns),
-    };
-  }
-  const mergedTaps = groups === 1 && inChannelsPerGroup < MERGE_BELOW_CHANNELS ? contiguousTaps : 1;
-  const slots = taps / mergedTaps;
-  const tapChannels = inChannelsPerGroup * mergedTaps;
-  const columns = 8;
-  const panelBytes = columns * (8 + slots * Math.ceil(tapChannels / step) * step * weightBytes);
-  const panelsPerGroup = Math.ceil(perGroup / columns);
-  return {
-    weightType,
-    depthwise: false,
-    columns,
-    step,
-    slots,
-    tapChannels,
-    mergedTaps,
-    panelBytes,
-    panelGroups: groups,
-    panelsPerGroup,
-  };
-}
-
-/** Position of a weight inside its panel, in weights from the end of the bias. */
-function weightIndex(format: PanelFormat, column: number, slot: number, channel: number): number {
-  const { columns, step } = format;
-  if (format.depthwise) return (Math.floor(slot / step) * columns + column) * step + (slot % step);
-  const stepsPerSlot = Math.ceil(format.tapChannels / step);
-  return ((slot * stepsPerSlot + Math.floor(channel / step)) * columns + column) * step + (channel % step);
 }
 
 /**
@@ -509,7 +412,7 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
       got: `${weightZeroPoints.length}`,
     });
   }
-  const format = panelFormat(weights, engine);
+  const format = panelFormat(weights, engine.build);
   const { columns, panelBytes, panelGroups, panelsPerGroup, tapChannels } = format;
   const panels = engine.alloc(panelGroups * panelsPerGroup * panelBytes, 'packed');
   const { u8, i8, i16 } = engine.heap;
