@@ -24,8 +24,9 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   suite: ['runtime', 'data'],
   io: ['runtime'],
   models: ['quantization'],
-  cli: ['io', 'suite', 'models', 'optim', 'data', 'public'],
-  public: ['io', 'suite', 'models', 'optim', 'data'],
+  workflow: ['io', 'suite', 'models', 'optim', 'data'],
+  cli: ['workflow', 'public'],
+  public: ['workflow'],
 };
 
 /** Flows of the quantization room: they share layers and the backend table, never one another. */
@@ -43,7 +44,8 @@ for (const file of globSync('**/*.ts', { cwd: SRC })) {
   for (const [, specifier] of text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {
     const target = relative(SRC, join(SRC, dirname(file), specifier)).split(sep);
     const to = roomOf(target);
-    if (from !== to && !reaches(from, to)) faults.push(`${file}: ${from} may not import ${to} (${specifier})`);
+    if (from !== to && !reaches(from, to))
+      faults.push(`${file}: ${from} may not import ${to} (${specifier})`);
     const [a, b] = [flowOf(path), flowOf(target)];
     if (a && b && a !== b) faults.push(`${file}: the ${a} flow may not import the ${b} flow (${specifier})`);
   }
@@ -55,7 +57,8 @@ process.exitCode = faults.length ? 1 : 0;
 
 function roomOf(path: readonly string[]): string {
   if (path.length === 1) return 'public';
-  if (!(path[0] in ROOMS)) faults.push(`${path.join('/')}: "${path[0]}" is not a room of scripts/check-layers.ts`);
+  if (!(path[0] in ROOMS))
+    faults.push(`${path.join('/')}: "${path[0]}" is not a room of scripts/check-layers.ts`);
   return path[0];
 }
 

@@ -1,12 +1,12 @@
 import { QuantizationError } from '../core/errors.ts';
-import { type AnyModule, Module } from '../nn/module.ts';
-import { dispatch } from '../ops/dispatch.ts';
-import { pythonFloat } from '../tensor/format.ts';
-import { tensor } from '../tensor/creation.ts';
-import type { Tensor } from '../tensor/tensor.ts';
 import { Identity } from '../nn/index.ts';
 import type { StateLoader } from '../nn/module.ts';
+import { type AnyModule, Module } from '../nn/module.ts';
+import { dispatch } from '../ops/dispatch.ts';
+import { tensor } from '../tensor/creation.ts';
+import { pythonFloat } from '../tensor/format.ts';
 import type { StateDict } from '../tensor/state.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import { readScalar } from './layers/state.ts';
 import './module-qconfig.ts';
 import { observedQParams } from './observed-qparams.ts';

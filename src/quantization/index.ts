@@ -1,6 +1,6 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
 export { type ModuleClass, PATTERNS, type Pattern } from './backend/patterns.ts';
-export { convert } from './eager/convert.ts';
+export { type ConvertOptions, convert } from './eager/convert.ts';
 export { fuseModules, type TransformOptions } from './eager/fuse-modules.ts';
 export { prepare } from './eager/prepare.ts';
 export { propagateQConfig, type QConfigSpec } from './eager/propagate-qconfig.ts';

@@ -37,7 +37,12 @@ export function observedQParams(observer: AnyModule | undefined, fn: string): Ac
   }
   const { dtype } = observer;
   if (!isQuantizedDType(dtype)) {
-    throw new QuantizationError({ fn, argument: 'activationPostProcess', expected: 'an observer of a quantized dtype', got: dtype });
+    throw new QuantizationError({
+      fn,
+      argument: 'activationPostProcess',
+      expected: 'an observer of a quantized dtype',
+      got: dtype,
+    });
   }
   const { scale, zeroPoint } = observer.calculateQParams();
   return { scale: scale.item(), zeroPoint: zeroPoint.item(), dtype };

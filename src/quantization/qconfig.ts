@@ -206,6 +206,11 @@ const BACKENDS: Readonly<
   onednn: { perChannel: true },
 };
 
+/** The backends by name, ours first. */
+export const quantizationBackends: readonly QuantizationBackend[] = Object.keys(
+  BACKENDS,
+) as QuantizationBackend[];
+
 /**
  * The configuration for static quantization on a backend: histogram observers for activations, symmetric qint8
  * weights. Source: `torch.ao.quantization.get_default_qconfig`.

@@ -53,7 +53,10 @@ export function formatCoverage(rows: readonly CoverageRow[]): string {
 
 function floatReason(module: AnyModule): string {
   const pattern = patternOf(module);
-  if (!pattern) return module.ownParameters().length ? 'no quantized form of this class' : 'acts on quantized tensors as it is';
+  if (!pattern)
+    return module.ownParameters().length
+      ? 'no quantized form of this class'
+      : 'acts on quantized tensors as it is';
   if (module.qconfig === null) return 'qconfig is null';
   if (!pattern.static) return 'no static form of this class';
   return 'no qconfig reached it';

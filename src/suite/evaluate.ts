@@ -1,7 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
-import { cat } from '../ops/index.ts';
 import { noGrad } from '../ops/grad-mode.ts';
+import { cat } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /**
@@ -10,7 +10,11 @@ import type { Tensor } from '../tensor/tensor.ts';
  *
  * @param onBatch Called after each batch with the number of samples done so far.
  */
-export function collectOutputs(model: AnyModule, batches: Iterable<Tensor>, onBatch?: (done: number) => void): Tensor {
+export function collectOutputs(
+  model: AnyModule,
+  batches: Iterable<Tensor>,
+  onBatch?: (done: number) => void,
+): Tensor {
   const outputs: Tensor[] = [];
   let done = 0;
   for (const batch of batches) {
@@ -19,7 +23,12 @@ export function collectOutputs(model: AnyModule, batches: Iterable<Tensor>, onBa
     onBatch?.(done);
   }
   if (outputs.length === 0) {
-    throw new ArgumentError({ fn: 'collectOutputs', argument: 'batches', expected: 'at least one batch', got: 'none' });
+    throw new ArgumentError({
+      fn: 'collectOutputs',
+      argument: 'batches',
+      expected: 'at least one batch',
+      got: 'none',
+    });
   }
   return noGrad(() => cat(outputs, 0));
 }

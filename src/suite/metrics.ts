@@ -53,7 +53,12 @@ export function top1Accuracy(logits: Tensor, labels: Tensor): number {
   const found = rowArgmax(logits, 'top1Accuracy');
   const wanted = labels.numbers();
   if (wanted.length !== found.length) {
-    throw new ShapeError({ fn: 'top1Accuracy', argument: 'labels', expected: `${found.length} labels`, got: `${wanted.length}` });
+    throw new ShapeError({
+      fn: 'top1Accuracy',
+      argument: 'labels',
+      expected: `${found.length} labels`,
+      got: `${wanted.length}`,
+    });
   }
   return share(found, wanted);
 }
@@ -72,20 +77,31 @@ function share(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 function rowArgmax(logits: Tensor, fn: string): Int32Array {
   if (logits.ndim !== 2) {
-    throw new ShapeError({ fn, argument: 'logits', expected: 'shape [N, classes]', got: formatShape(logits.shape) });
+    throw new ShapeError({
+      fn,
+      argument: 'logits',
+      expected: 'shape [N, classes]',
+      got: formatShape(logits.shape),
+    });
   }
   const [rows, classes] = logits.shape;
   const values = logits.numbers();
   const best = new Int32Array(rows);
   for (let r = 0; r < rows; r++) {
-    for (let c = 1; c < classes; c++) if (values[r * classes + c] > values[r * classes + best[r]]) best[r] = c;
+    for (let c = 1; c < classes; c++)
+      if (values[r * classes + c] > values[r * classes + best[r]]) best[r] = c;
   }
   return best;
 }
 
 function pair(fn: string, float: Tensor, other: Tensor): [ArrayLike<number>, ArrayLike<number>] {
   if (float.shape.join() !== other.shape.join()) {
-    throw new ShapeError({ fn, argument: 'other', expected: `shape ${formatShape(float.shape)}, as the float one`, got: formatShape(other.shape) });
+    throw new ShapeError({
+      fn,
+      argument: 'other',
+      expected: `shape ${formatShape(float.shape)}, as the float one`,
+      got: formatShape(other.shape),
+    });
   }
   return [float.numbers(), other.numbers()];
 }

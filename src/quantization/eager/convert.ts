@@ -1,11 +1,22 @@
 import { ZeropointError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import { noGrad } from '../../ops/grad-mode.ts';
+import { zeros } from '../../tensor/creation.ts';
 import { type Pattern, patternOf, type QuantizedClass } from '../backend/patterns.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { ObserverBase } from '../observers/observer.ts';
 import type { TransformOptions } from './fuse-modules.ts';
 import { observeOutput } from './prepare.ts';
+
+/** Options of {@link convert}. */
+export interface ConvertOptions extends TransformOptions {
+  /**
+   * Convert even where an observer never saw data, with placeholder parameters: for building the skeleton that a
+   * saved quantized state dict is loaded into.
+   */
+  readonly allowUnobserved?: boolean;
+}
 
 /** Which quantized form modules are swapped for. */
 export type SwapForm = 'static' | 'dynamic';
@@ -17,9 +28,13 @@ export type SwapForm = 'static' | 'dynamic';
  * @throws {@link QuantizationError} naming the module path where an observer never saw data.
  * @example
  * const int8 = convert(prepared);
+ * const skeleton = convert(prepare(model), { allowUnobserved: true });
+ * skeleton.loadStateDict(savedInt8);
  */
-export function convert<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
-  return swapModules(model, 'static', options);
+export function convert<M extends AnyModule>(model: M, options: ConvertOptions = {}): M {
+  const target = options.inplace ? model : deepCopy(model);
+  if (options.allowUnobserved) showZeroToUnobserved(target);
+  return swapModules(target, 'static', { inplace: true });
 }
 
 /** The walk behind {@link convert} and `quantizeDynamic`. */
@@ -56,6 +71,12 @@ function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern:
   } catch (error) {
     if (error instanceof ZeropointError) error.locate(path, module.typeName);
     throw error;
+  }
+}
+
+function showZeroToUnobserved(model: AnyModule): void {
+  for (const module of model.modules()) {
+    if (module instanceof ObserverBase && !module.hasObserved()) noGrad(() => module(zeros([1])));
   }
 }
 

@@ -1,0 +1,21 @@
+/**
+ * zeropoint: neural-network quantization for TypeScript. Tensor functions stand here by name; everything else lives in
+ * namespaces, as in PyTorch.
+ *
+ * @example
+ * import { nn, quantization, randn } from 'zeropoint';
+ */
+export * from './autograd/index.ts';
+export * from './core/errors.ts';
+export { Generator, manualSeed } from './core/random.ts';
+export * as data from './data/index.ts';
+export * as io from './io/index.ts';
+export * as models from './models/index.ts';
+export { deepCopy } from './nn/deep-copy.ts';
+export { print } from './nn/module.ts';
+export * as nn from './nn-public.ts';
+export * from './ops/index.ts';
+export * as optim from './optim/index.ts';
+export * as quantization from './quantization/index.ts';
+export * as suite from './suite/index.ts';
+export * from './tensor/index.ts';
