@@ -23,9 +23,11 @@ export interface BackwardOptions {
  */
 export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
   const seeds = new Map([[root, startGradient(root, gradient)]]);
-  noGrad(() => flow(seeds, options.retainGraph ?? false, (leaf, g) => {
-    leaf.grad = leaf.grad === null ? g : dispatch('add', leaf.grad, g, 1);
-  }));
+  noGrad(() =>
+    flow(seeds, options.retainGraph ?? false, (leaf, g) => {
+      leaf.grad = leaf.grad === null ? g : dispatch('add', leaf.grad, g, 1);
+    }),
+  );
 }
 
 /**
@@ -41,11 +43,18 @@ export function grad(
   const found = new Map<Tensor, Tensor>();
   const seeds = new Map([[output, startGradient(output, gradient)]]);
   const wanted = new Set(inputs);
-  noGrad(() => flow(seeds, options.retainGraph ?? false, (t, g) => {
-    if (!wanted.has(t)) return;
-    const before = found.get(t);
-    found.set(t, before ? dispatch('add', before, g, 1) : g);
-  }, wanted));
+  noGrad(() =>
+    flow(
+      seeds,
+      options.retainGraph ?? false,
+      (t, g) => {
+        if (!wanted.has(t)) return;
+        const before = found.get(t);
+        found.set(t, before ? dispatch('add', before, g, 1) : g);
+      },
+      wanted,
+    ),
+  );
   return inputs.map((t) => found.get(t) ?? null);
 }
 

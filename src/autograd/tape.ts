@@ -26,7 +26,12 @@ export class GradNode implements GradFn {
 }
 
 /** Marks `outputs` as made by a step over `inputs`. Integer outputs (indices) stay outside the graph. */
-export function record(name: string, inputs: readonly Tensor[], outputs: readonly Tensor[], backward: Backward): void {
+export function record(
+  name: string,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  backward: Backward,
+): void {
   const node = new GradNode(name, inputs, outputs.length, backward);
   outputs.forEach((out, i) => {
     if (out.dtype !== 'float32' && out.dtype !== 'float64') return;

@@ -12,7 +12,10 @@ export type GradOf<R> = R extends Tensor ? Tensor : readonly (Tensor | null)[];
  * `none` marks operators without a derivative (comparisons, indices), `missing` those that refuse to be trained through.
  */
 export type Rule<K extends OpName> =
-  | ((out: OpResult<K>, ...args: OpArgs<K>) => (grad: GradOf<OpResult<K>>) => readonly (Tensor | null | undefined)[])
+  | ((
+      out: OpResult<K>,
+      ...args: OpArgs<K>
+    ) => (grad: GradOf<OpResult<K>>) => readonly (Tensor | null | undefined)[])
   | 'none'
   | 'missing';
 
@@ -28,7 +31,9 @@ export type RulesOf<Family> = { readonly [K in keyof Family & OpName]: Rule<K> }
 /** Sums a gradient over the dimensions that broadcasting had repeated, back to `shape`. */
 export function sumTo(grad: Tensor, shape: Shape): Tensor {
   const lead = grad.ndim - shape.length;
-  const dims = grad.shape.flatMap((size, d) => (d < lead || (shape[d - lead] === 1 && size !== 1) ? [d] : []));
+  const dims = grad.shape.flatMap((size, d) =>
+    d < lead || (shape[d - lead] === 1 && size !== 1) ? [d] : [],
+  );
   if (dims.length === 0) return grad;
   const summed = dispatch('sum', grad, dims, true);
   return lead > 0 ? dispatch('reshape', summed, shape) : summed;
