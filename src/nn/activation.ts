@@ -3,6 +3,7 @@ import { full } from '../tensor/creation.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import { normalizeDim } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { glu } from './functional.ts';
 import { Module } from './module.ts';
 import { Parameter } from './parameter.ts';
 
@@ -286,8 +287,7 @@ export class GLU extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const [value, gate] = dispatch('chunk', x, 2, normalizeDim(this.dim, x.ndim, 'GLU'));
-    return dispatch('mul', value, dispatch('sigmoid', gate));
+    return glu(x, this.dim);
   }
 
   override extraRepr(): string {

@@ -1,4 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import { type AnyModule, Module } from './module.ts';
 import { Parameter } from './parameter.ts';
 
@@ -6,14 +7,14 @@ import { Parameter } from './parameter.ts';
  * Runs modules one after the other; each takes the output of the one before. Children are named `0`, `1`, … or as the
  * keys of an object say (in the order of the object; JavaScript lists whole-number keys first).
  *
- * The type parameters are the inputs of the first module and the output of the last.
+ * The type parameters are the inputs of the first module and the output of the last, where they are not one tensor.
  * Source: `torch.nn.Sequential`.
  *
  * @example
  * new Sequential(new Linear(784, 128), new ReLU(), new Linear(128, 10));
  * new Sequential({ conv: new Conv2d(1, 20, 5), relu: new ReLU() });
  */
-export class Sequential<Args extends unknown[] = [any], Out = any> extends Module<Args, Out> {
+export class Sequential<Args extends unknown[] = [Tensor], Out = Tensor> extends Module<Args, Out> {
   constructor(...modules: AnyModule[] | [Readonly<Record<string, AnyModule>>]) {
     super();
     const [first] = modules;
