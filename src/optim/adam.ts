@@ -1,3 +1,4 @@
+import { adamStepF32 } from '../kernels/f32/optimizer.ts';
 import { fromStorage, Tensor } from '../tensor/tensor.ts';
 import { checkSetting, Optimizer, type OptimizerInput, type Update } from './optimizer.ts';
 
@@ -51,6 +52,19 @@ export class Adam extends Optimizer<AdamSettings> {
     const square = (state.expAvgSq as Tensor).storage;
     const largest = amsgrad ? (state.maxExpAvgSq as Tensor).storage : square;
     const step = ++counter.storage[0];
+    if (
+      values instanceof Float32Array &&
+      grad instanceof Float32Array &&
+      mean instanceof Float32Array &&
+      square instanceof Float32Array &&
+      !amsgrad &&
+      !group.maximize
+    ) {
+      const decoupled = this.decoupledDecay;
+      const moments = { expAvg: mean, expAvgSq: square };
+      adamStepF32({ param: values, grad, ...moments, step, lr, beta1, beta2, eps, weightDecay, decoupled });
+      return;
+    }
     const stepSize = lr / (1 - beta1 ** step);
     const correction = Math.sqrt(1 - beta2 ** step);
     const sign = group.maximize ? -1 : 1;

@@ -1,4 +1,5 @@
 import { ArgumentError } from '../core/errors.ts';
+import { sgdStepF32 } from '../kernels/f32/optimizer.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { checkSetting, Optimizer, type OptimizerInput, type Update } from './optimizer.ts';
 
@@ -39,23 +40,38 @@ export class SGD extends Optimizer<SGDSettings> {
 
   protected override update({ values, grad, state, group, zeros }: Update<SGDSettings>): void {
     const { lr, momentum, weightDecay, nesterov } = group;
-    const sign = group.maximize ? -1 : 1;
-    const n = values.length;
-    if (momentum === 0) {
-      for (let i = 0; i < n; i++) values[i] -= lr * (sign * grad[i] + weightDecay * values[i]);
+    // The first gradient enters undamped, as in PyTorch.
+    const dampening = state.momentumBuffer instanceof Tensor ? group.dampening : 0;
+    if (momentum !== 0) state.momentumBuffer ??= zeros();
+    const velocity = momentum === 0 ? values : (state.momentumBuffer as Tensor).storage;
+    if (
+      values instanceof Float32Array &&
+      grad instanceof Float32Array &&
+      velocity instanceof Float32Array &&
+      !group.maximize
+    ) {
+      sgdStepF32({
+        param: values,
+        grad,
+        momentumBuffer: velocity,
+        lr,
+        momentum,
+        dampening,
+        weightDecay,
+        nesterov,
+      });
       return;
     }
-    // The first gradient enters undamped, as in PyTorch.
-    const first = !(state.momentumBuffer instanceof Tensor);
-    const buffer = first ? zeros() : (state.momentumBuffer as Tensor);
-    state.momentumBuffer = buffer;
-    const velocity = buffer.storage;
-    const share = first ? 1 : 1 - group.dampening;
-    for (let i = 0; i < n; i++) {
+    const sign = group.maximize ? -1 : 1;
+    for (let i = 0, n = values.length; i < n; i++) {
       const g = sign * grad[i] + weightDecay * values[i];
-      const v = momentum * velocity[i] + share * g;
-      velocity[i] = v;
-      values[i] -= lr * (nesterov ? g + momentum * v : v);
+      let move = g;
+      if (momentum !== 0) {
+        const v = momentum * velocity[i] + (1 - dampening) * g;
+        velocity[i] = v;
+        move = nesterov ? g + momentum * v : v;
+      }
+      values[i] -= lr * move;
     }
   }
 

@@ -79,6 +79,27 @@ describe.each(Object.entries(makers))('%s', (_name, make) => {
   });
 });
 
+describe.each([
+  ['SGD', (p: Tensor[]) => new SGD(p, { lr: 0.05, momentum: 0.9, dampening: 0.3, weightDecay: 0.1 })],
+  ['nesterov', (p: Tensor[]) => new SGD(p, { lr: 0.05, momentum: 0.9, nesterov: true })],
+  ['Adam', (p: Tensor[]) => new Adam(p, { lr: 0.05, weightDecay: 0.1 })],
+  ['AdamW', (p: Tensor[]) => new AdamW(p, { lr: 0.05, weightDecay: 0.1 })],
+] as [string, (params: Tensor[]) => Optimizer<any>][])('%s', (_name, make) => {
+  test('in float64 and in float32 differ by rounding only', () => {
+    const n = 5003;
+    const start = randn([n], { generator: new Generator(7) });
+    const narrow = new Parameter(tensor(start.storage.slice() as Float32Array));
+    const wide = new Parameter(tensor(Float64Array.from(start.storage)));
+    const optimizers = [make([narrow]), make([wide])];
+    for (let step = 0; step < 5; step++) {
+      narrow.grad = randn([n], { generator: new Generator(step) });
+      wide.grad = tensor(Float64Array.from(narrow.grad.storage));
+      for (const optimizer of optimizers) optimizer.step();
+    }
+    for (let i = 0; i < n; i++) expect(Math.abs(narrow.storage[i] - wide.storage[i])).toBeLessThan(2e-6);
+  });
+});
+
 test('groups have settings of their own, and schedules scale each from its base', () => {
   const [a, b] = [new Parameter(zeros([1])), new Parameter(zeros([1]))];
   const optimizer = new SGD([{ params: [a] }, { params: [b], lr: 1 }], { lr: 0.1 });
