@@ -4,8 +4,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const TWO_32 = 4294967296;
 
 /**
- * A bounds-checked cursor over the bytes of a file. Every read names what it wanted, so that a truncated or lying
- * file ends in a {@link FileFormatError} with the byte offset and never in a wrong value.
+ * A bounds-checked cursor over the bytes of a file. Every read names what it wanted, so that a truncated or
+ * lying file ends in a {@link FileFormatError} with the byte offset and never in a wrong value.
  */
 export class ByteReader {
   readonly bytes: Uint8Array;

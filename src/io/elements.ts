@@ -10,8 +10,9 @@ export function elementBytes(dtype: DType, n: number): number {
 }
 
 /**
- * Copies the little-endian elements of a file into typed-array storage of `dtype`. int64 becomes doubles; a value
- * beyond ±2^53 would lose digits and is refused through `fault`. Booleans become 0 or 1 whatever the byte was.
+ * Copies the little-endian elements of a file into typed-array storage of `dtype`. int64 becomes doubles; a
+ * value beyond ±2^53 would lose digits and is refused through `fault`. Booleans become 0 or 1 whatever the
+ * byte was.
  *
  * @param bytes Exactly the elements' bytes.
  * @param fault Makes the error for an element: its byte position within `bytes`, and what it holds.

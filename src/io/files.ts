@@ -1,7 +1,10 @@
 import { isNode } from '../core/environment.ts';
 import { ZeropointError } from '../core/errors.ts';
 
-/** A file that cannot be opened, read or written. `code` is the system's (`ENOENT`, `EACCES`, …) or an HTTP status. */
+/**
+ * A file that cannot be opened, read or written. `code` is the system's (`ENOENT`, `EACCES`, …) or an HTTP
+ * status.
+ */
 export class FileError extends ZeropointError {
   readonly file: string;
   readonly code: string;
@@ -41,8 +44,8 @@ export async function readFile(path: string | URL): Promise<Uint8Array> {
 }
 
 /**
- * Writes a whole file (Node only). The bytes go to a temporary file in the same folder that then takes the place of
- * `path`, so that a crash leaves the old file or the new one, never half of one.
+ * Writes a whole file (Node only). The bytes go to a temporary file in the same folder that then takes the
+ * place of `path`, so that a crash leaves the old file or the new one, never half of one.
  *
  * @throws {@link FileError} where it cannot be written.
  * @example

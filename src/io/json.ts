@@ -14,8 +14,8 @@ const NUMBER = /-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const SPACE = /[ \t\r\n]*/y;
 
 /**
- * Parses `length` bytes of JSON strictly: `JSON.parse` keeps the last of two equal keys, and two readers that disagree on
- * which one counts are how headers lie. Source: RFC 8259.
+ * Parses `length` bytes of JSON strictly: `JSON.parse` keeps the last of two equal keys, and two readers that
+ * disagree on which one counts are how headers lie. Source: RFC 8259.
  */
 export function readJson(reader: ByteReader, length: number, what: string): Json {
   const start = reader.position;

@@ -44,8 +44,9 @@ const DESCRIPTORS: Readonly<Partial<Record<DType, string>>> = {
 };
 
 /**
- * Reads a NumPy array: any order and byte order, all numeric dtypes and bool. uint16 becomes int32, uint32 and uint64
- * int64 (up to 2^53). Text, object and structured arrays are refused by name. The result is row-major.
+ * Reads a NumPy array: any order and byte order, all numeric dtypes and bool. uint16 becomes int32, uint32
+ * and uint64 int64 (up to 2^53). Text, object and structured arrays are refused by name. The result is
+ * row-major.
  *
  * Source: `numpy.lib.format`.
  *

@@ -26,7 +26,8 @@ const EXTENSION = '.npy';
 /**
  * Reads the arrays of an `.npz` archive by name, stored or deflated. See `readNpy` for the dtypes.
  *
- * @throws FileFormatError where the archive or an array is damaged, an array has a dtype that tensors do not, or one
+ * @throws FileFormatError where the archive or an array is damaged, an array has a dtype that tensors do not,
+ *   or one
  *   of `keys` is missing.
  * @example
  * const data = readNpz(bytes);

@@ -21,17 +21,20 @@ import { type Json, readJson, showJson } from './json.ts';
  *                    ["fc.params", { "tuple": [ { "tensor": "fc.params#0" }, { "value": null } ] }],
  *                    ["fc.dtype", { "value": "qint8" }] ] }
  *
- * `quantized` describes tensors stored as their integers. `quint4x2` adds its `shape`, because its tensor is the packed
- * bytes in one dimension. `entries` lists the dict in order where not every entry is a tensor under its own name; tensors
- * inside tuples are stored as `key#index`. Numbers are written so that they read back as the same double; those JSON
- * lacks are `{ "number": "NaN" }`.
+ * `quantized` describes tensors stored as their integers. `quint4x2` adds its `shape`, because its tensor is
+ * the packed bytes in one dimension. `entries` lists the dict in order where not every entry is a tensor
+ * under its own name; tensors inside tuples are stored as `key#index`. Numbers are written so that they read
+ * back as the same double; those JSON lacks are `{ "number": "NaN" }`.
  */
 export const STATE_KEY = 'zeropoint';
 
 const VERSION = 1;
 const FN = 'readSafetensors';
 
-/** Splits a state dict into plain named tensors and the JSON that describes the rest, or null where nothing is left. */
+/**
+ * Splits a state dict into plain named tensors and the JSON that describes the rest, or null where nothing is
+ * left.
+ */
 export function encodeState(dict: StateDict): {
   readonly tensors: Map<string, Tensor>;
   readonly description: string | null;

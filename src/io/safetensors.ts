@@ -67,12 +67,14 @@ export function isSafetensors(bytes: Uint8Array): boolean {
 }
 
 /**
- * Reads safetensors bytes. F16 and BF16 become float16 and bfloat16 tensors, U16 int32, U32 and U64 int64. Quantized
- * tensors and other entries that {@link writeSafetensors} described in the metadata come back exactly.
+ * Reads safetensors bytes. F16 and BF16 become float16 and bfloat16 tensors, U16 int32, U32 and U64 int64.
+ * Quantized tensors and other entries that {@link writeSafetensors} described in the metadata come back
+ * exactly.
  *
  * Source: the safetensors format specification.
  *
- * @throws FileFormatError for any header that does not describe the bytes exactly: overlaps, holes, repeated names, …
+ * @throws FileFormatError for any header that does not describe the bytes exactly: overlaps, holes, repeated
+ *   names, …
  * @example
  * const { dict, metadata } = readSafetensors(bytes);
  */
@@ -115,9 +117,10 @@ export async function loadSafetensors(
 }
 
 /**
- * Writes a state dict as safetensors that any reader opens. Quantized tensors are stored as their integers; their scales and
- * zero points, and entries that are no tensors, go into `__metadata__` under the key `zeropoint` (see `safetensors-state.ts`), so that
- * reading gives back the same dict. Tensors that share storage are written once each.
+ * Writes a state dict as safetensors that any reader opens. Quantized tensors are stored as their integers;
+ * their scales and zero points, and entries that are no tensors, go into `__metadata__` under the key
+ * `zeropoint` (see `safetensors-state.ts`), so that reading gives back the same dict. Tensors that share
+ * storage are written once each.
  *
  * @example
  * const bytes = writeSafetensors(model.stateDict(), { metadata: { format: 'pt' } });

@@ -8,7 +8,10 @@ import { isSafetensors, readSafetensors } from './safetensors.ts';
 
 /** Options of {@link loadStateDict}. */
 export interface LoadStateDictOptions extends PyTorchReadOptions {
-  /** Keep only the keys below this prefix, and strip it: `'encoder'` turns `encoder.fc.weight` into `fc.weight`. */
+  /**
+   * Keep only the keys below this prefix, and strip it: `'encoder'` turns `encoder.fc.weight` into
+   * `fc.weight`.
+   */
   readonly prefix?: string;
 }
 
@@ -17,10 +20,11 @@ const FN = 'loadStateDict';
 const HOLDERS = ['state_dict', 'model_state_dict', 'model', 'net'] as const;
 
 /**
- * The state dict inside a checkpoint: a `.pt`/`.pth` file (zip or legacy) or safetensors, told apart by content.
+ * The state dict inside a checkpoint: a `.pt`/`.pth` file (zip or legacy) or safetensors, told apart by
+ * content.
  *
- * In a pickle it is the root dict or the one under `state_dict`, `model_state_dict`, `model` or `net`. A `module.` prefix
- * that all keys share (DataParallel) is stripped.
+ * In a pickle it is the root dict or the one under `state_dict`, `model_state_dict`, `model` or `net`. A
+ * `module.` prefix that all keys share (DataParallel) is stripped.
  *
  * @param source Path, URL or bytes.
  * @throws FileFormatError where the file is damaged or holds no state dict.

@@ -276,6 +276,7 @@ describe('hostile pickles', () => {
     ['a dict that contains itself', '}q\0X\x01\0\0\0ah\0s', /contains itself/],
     ['a list doubled sixty times', doubling, /shared ones counted each time/],
     ['nesting of a million', nested(1_000_000), /deeper/],
+    ['three million dicts', '}0'.repeat(3_000_000), /objects/],
     ['a class as a value', 'ccollections\nOrderedDict\n', /a class/],
     ['a storage as a value', storage('FloatStorage', '0', 'K\0'), /bare storage|storage 0/],
     ['a storage beyond the file', storage('FloatStorage', '0', 'J\xff\xff\xff\x7f'), /at most/],
@@ -315,6 +316,7 @@ describe('hostile pickles', () => {
       'infinitely many elements, times zero',
       `K\0(${'J\xff\xff\xff\x7f'.repeat(40)}K\0t(${'K\0'.repeat(41)}t`,
     ],
+    ['more dimensions than anyone has', `K\0(${'K\x01'.repeat(33)}t(${'K\0'.repeat(33)}t`],
     ['an expansion to 2^31 elements', 'K\0J\xff\xff\xff\x7f\x85K\0\x85'],
   ])('refuses a view with %s', (_, view) => {
     const bytes = pickle(
@@ -365,7 +367,7 @@ describe('hostile archives', () => {
     const directory = Buffer.from(bomb).lastIndexOf('PK\x01\x02');
     for (const [claim, message] of [
       [100, /a longer one/],
-      [0xf0000000, /can hold/],
+      [0x10000000, /can hold/],
     ] as const) {
       const lying = bomb.slice();
       new DataView(lying.buffer).setUint32(directory + 24, claim, true);

@@ -7,8 +7,9 @@ import { decodePng, isPng } from './png.ts';
 /**
  * Decodes a JPEG or PNG, told apart by its first bytes, to 8-bit RGB.
  *
- * JPEG: baseline and progressive, grey and YCbCr, the same pixels as libjpeg-turbo and so as PIL; EXIF rotation is not applied
- * (PIL does not either). PNG: all colour types and depths; alpha is dropped, 16 bits keep the upper eight.
+ * JPEG: baseline and progressive, grey and YCbCr, the same pixels as libjpeg-turbo and so as PIL; EXIF
+ * rotation is not applied (PIL does not either). PNG: all colour types and depths; alpha is dropped, 16 bits
+ * keep the upper eight.
  *
  * @throws FileFormatError where the file is neither, damaged, cut off, or larger than `maxPixels`.
  * @example

@@ -16,10 +16,12 @@ const IMAGE = /\.(jpe?g|png)$/i;
 const FN = 'readImageFolder';
 
 /**
- * Lists the JPEG and PNG files of a folder with their labels (Node only). Labels come from `labels.tsv` (file name, class index,
- * class name on each line), or else from the names of sub-folders, sorted, as `torchvision.datasets.ImageFolder` does it.
+ * Lists the JPEG and PNG files of a folder with their labels (Node only). Labels come from `labels.tsv` (file
+ * name, class index, class name on each line), or else from the names of sub-folders, sorted, as
+ * `torchvision.datasets.ImageFolder` does it.
  *
- * @throws FileError where the folder cannot be read, FileFormatError for a line of `labels.tsv` that makes no sense.
+ * @throws FileError where the folder cannot be read, FileFormatError for a line of `labels.tsv` that makes no
+ *   sense.
  * @example
  * const { files, labels } = await readImageFolder('imagenet500');
  */

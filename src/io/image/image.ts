@@ -11,7 +11,10 @@ export interface RgbImage {
 export interface ImageReadOptions {
   /** Name that errors give the file. */
   readonly file?: string;
-  /** Most pixels an image may have, checked from its header before anything is decoded. 64 million where not given. */
+  /**
+   * Most pixels an image may have, checked from its header before anything is decoded. 64 million where not
+   * given.
+   */
   readonly maxPixels?: number;
 }
 

@@ -4,7 +4,8 @@ import { ByteReader } from '../bytes.ts';
 import { DEFAULT_MAX_PIXELS, type ImageReadOptions, type RgbImage } from './image.ts';
 
 const FN = 'decodeImage';
-// A block of 8 × 8 pixels takes at least one bit of Huffman code, so a file cannot hold more pixels a byte than this.
+// A block of 8 × 8 pixels takes at least one bit of Huffman code, so a file cannot hold more pixels a byte
+// than this.
 const MAX_PIXELS_PER_BYTE = 512;
 // Each scan passes over the whole image; encoders use about ten.
 const MAX_SCANS = 100;
@@ -64,8 +65,8 @@ export async function decodeJpeg(bytes: Uint8Array, options: ImageReadOptions = 
 }
 
 /**
- * Walks all markers up to the end of the image. The decoder alone would fill a cut-off image with grey and allocate whatever
- * the header claims.
+ * Walks all markers up to the end of the image. The decoder alone would fill a cut-off image with grey and
+ * allocate whatever the header claims.
  */
 function readJpegHeader(
   r: ByteReader,
@@ -191,8 +192,9 @@ class ImageDataStandIn {
 }
 
 /**
- * The codec hands out a global `ImageData`, which only browsers have, and would leave a stand-in on the global object, which other
- * libraries would take for a browser's. This one is there for the length of a call.
+ * The codec hands out a global `ImageData`, which only browsers have, and would leave a stand-in on the
+ * global object, which other libraries would take for a browser's. This one is there for the length of a
+ * call.
  */
 function withImageData<T>(run: () => T): T {
   if ('ImageData' in globalThis) return run();

@@ -1,12 +1,10 @@
-import { unzlibSync } from 'fflate';
 import { ByteReader, concatBytes } from '../bytes.ts';
 import { crc32 } from '../crc32.ts';
-import { inflateExactly } from '../zip.ts';
+import { inflateExactly } from '../inflate.ts';
 import { DEFAULT_MAX_PIXELS, type ImageReadOptions, type RgbImage } from './image.ts';
 
 const FN = 'decodeImage';
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-const MAX_DEFLATE_RATIO = 1032;
 
 /** Samples per pixel and allowed depths of each colour type. */
 const COLOUR_TYPES: Readonly<
@@ -106,14 +104,8 @@ function readHeader(r: ByteReader, body: Uint8Array, at: number, maxPixels: numb
 function decodePixels(r: ByteReader, h: Header, palette: Uint8Array | null, deflated: Uint8Array): RgbImage {
   const passes = passesOf(h);
   const size = passes.reduce((n, pass) => n + pass.height * (1 + pass.rowBytes), 0);
-  if (size > deflated.length * MAX_DEFLATE_RATIO) {
-    throw r.error('PNG data', `a size that ${deflated.length} bytes can hold`, `${h.width} × ${h.height}`, 8);
-  }
-  const raw = inflateExactly(
-    deflated,
-    size,
-    (got) => r.error('PNG data', `a zlib stream of ${size} bytes`, got, 8),
-    unzlibSync,
+  const raw = inflateExactly(deflated, size, 'zlib', (expected, got) =>
+    r.error(`PNG data of ${h.width} × ${h.height} pixels`, expected, got, 8),
   );
   const data = new Uint8Array(h.width * h.height * 3);
   const step = Math.max(1, (h.samples * h.depth) >> 3);

@@ -14,8 +14,9 @@ interface Taps {
 }
 
 /**
- * Resizes with an antialiased triangle filter: first along rows, then along columns, each rounded to 8 bits. The pixels are
- * the same, to the last bit, as those of `PIL.Image.resize(…, BILINEAR)` and so of torchvision's `Resize` on images.
+ * Resizes with an antialiased triangle filter: first along rows, then along columns, each rounded to 8 bits.
+ * The pixels are the same, to the last bit, as those of `PIL.Image.resize(…, BILINEAR)` and so of
+ * torchvision's `Resize` on images.
  *
  * Source: Pillow's `Resample.c` (two passes, 22-bit fixed-point weights).
  *

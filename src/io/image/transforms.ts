@@ -12,8 +12,8 @@ export const IMAGENET_MEAN: readonly number[] = Object.freeze([0.485, 0.456, 0.4
 export const IMAGENET_STD: readonly number[] = Object.freeze([0.229, 0.224, 0.225]);
 
 /**
- * Resizes so that the shorter side has `size` pixels, keeping proportions (the longer side is rounded down). Source:
- * `torchvision.transforms.Resize(size)` on images.
+ * Resizes so that the shorter side has `size` pixels, keeping proportions (the longer side is rounded down).
+ * Source: `torchvision.transforms.Resize(size)` on images.
  *
  * @example
  * resizeShortSide(image, 256);
@@ -25,7 +25,8 @@ export function resizeShortSide(image: RgbImage, size: number): RgbImage {
 }
 
 /**
- * The middle `size` × `size` pixels; smaller images are padded with black. Source: `torchvision.transforms.CenterCrop`.
+ * The middle `size` × `size` pixels; smaller images are padded with black. Source:
+ * `torchvision.transforms.CenterCrop`.
  *
  * @example
  * centerCrop(image, 224);
@@ -118,8 +119,9 @@ export interface ImagenetTransformOptions {
 }
 
 /**
- * The usual preparation of ImageNet pictures as one function: resize, crop, to tensor, normalize. Gives what torchvision's
- * `Compose([Resize(256), CenterCrop(224), ToTensor(), Normalize(mean, std)])` gives, bit for bit.
+ * The usual preparation of ImageNet pictures as one function: resize, crop, to tensor, normalize. Gives what
+ * torchvision's `Compose([Resize(256), CenterCrop(224), ToTensor(), Normalize(mean, std)])` gives, bit for
+ * bit.
  *
  * @example
  * const prepare = imagenetTransform();

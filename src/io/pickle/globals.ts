@@ -41,7 +41,10 @@ export const QSCHEME_NAMES: ReadonlySet<string> = new Set([
   'per_channel_affine_float_qparams',
 ]);
 
-/** The string for a constant of the `torch` module (`torch.qint8` → `'qint8'`), or undefined where it is not one. */
+/**
+ * The string for a constant of the `torch` module (`torch.qint8` → `'qint8'`), or undefined where it is not
+ * one.
+ */
 export function torchConstant(name: string): string | undefined {
   if (QSCHEME_NAMES.has(name) || isDTypeName(name)) return name;
   return Object.hasOwn(DTYPE_ALIASES, name) ? DTYPE_ALIASES[name] : undefined;
@@ -52,5 +55,8 @@ export function isDTypeName(name: string): name is DType {
   return Object.hasOwn(DTYPES, name);
 }
 
-/** Classes of TorchScript objects whose state PyTorch keeps in state dicts (dynamic LSTM cells, packed weights). */
+/**
+ * Classes of TorchScript objects whose state PyTorch keeps in state dicts (dynamic LSTM cells, packed
+ * weights).
+ */
 export const SCRIPT_CLASS: RegExp = /^__torch__\.torch\.classes\.(quantized|rnn|sparse)\.\w+$/;

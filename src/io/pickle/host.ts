@@ -9,8 +9,8 @@ import { kindOf, type PickleHost, show } from './unpickler.ts';
 const versionsOf = new WeakMap<object, ReadonlyMap<string, number>>();
 
 /**
- * The module versions that PyTorch keeps beside a state dict (`state_dict._metadata`): module path → version. Null
- * where the dict came without them.
+ * The module versions that PyTorch keeps beside a state dict (`state_dict._metadata`): module path → version.
+ * Null where the dict came without them.
  *
  * @example
  * moduleVersions(dict)?.get('fc._packed_params'); // 3
@@ -138,8 +138,8 @@ const GLOBALS: ReadonlyMap<string, KnownGlobal> = new Map(
 );
 
 /**
- * What pickles of PyTorch may name: tensors, storages, dtypes, plain containers. Everything else is refused by its name.
- * `withoutTensors` runs a pickle for the storages it names alone, with None for tensors.
+ * What pickles of PyTorch may name: tensors, storages, dtypes, plain containers. Everything else is refused
+ * by its name. `withoutTensors` runs a pickle for the storages it names alone, with None for tensors.
  */
 export class TorchHost implements PickleHost {
   readonly #reader: ByteReader;

@@ -1,4 +1,4 @@
-import type { DType } from '../../tensor/dtype.ts';
+import { DTYPES, type DType } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { ByteReader } from '../bytes.ts';
 import { decodeElements, elementBytes } from '../elements.ts';
@@ -33,12 +33,12 @@ const MAGIC = 0x1950a86a20f9469cfc6cn;
 /**
  * Reads what `torch.save` wrote, from bytes in memory: the zip format and the legacy stream.
  *
- * Dicts become `Map`, lists and tuples arrays, dtypes and quantization schemes their names (`'qint8'`), integers
- * beyond 2^53 `bigint`, TorchScript objects of packed weights `[className, state]`. Tensors keep their strides, and those
- * that shared a storage share a typed array. int64 values beyond 2^53 are refused.
+ * Dicts become `Map`, lists and tuples arrays, dtypes and quantization schemes their names (`'qint8'`),
+ * integers beyond 2^53 `bigint`, TorchScript objects of packed weights `[className, state]`. Tensors keep
+ * their strides, and those that shared a storage share a typed array. int64 values beyond 2^53 are refused.
  *
- * Nothing in the file is executed: a pickle that names anything but tensors and plain containers is refused by that
- * name. Source: `torch.load`.
+ * Nothing in the file is executed: a pickle that names anything but tensors and plain containers is refused
+ * by that name. Source: `torch.load`.
  *
  * @throws FileFormatError for anything damaged, hostile or not supported, with the byte offset.
  * @example
@@ -153,7 +153,8 @@ function readLegacyFormat(r: ByteReader): PickleValue {
     throw r.error('system information', 'a little-endian machine', 'a big-endian one');
   }
   const storages = new Map<string, PickledStorage>();
-  // Contents follow the pickle that names them; what all of them claim together must fit the bytes that are there.
+  // Contents follow the pickle that names them; what all of them claim together must fit the bytes that are
+  // there.
   let claimed = 0;
   const find = (key: string, dtype: DType, numel: number, fault: Fault): PickledStorage => {
     const known = sameStorage(storages.get(key), key, dtype, numel, fault);
@@ -162,13 +163,12 @@ function readLegacyFormat(r: ByteReader): PickleValue {
     claimed += bytes;
     if (claimed > r.remaining)
       throw fault(`storage ${key}`, `at most ${r.remaining} bytes of storages`, `${claimed}`);
-    const blank = decodeElements(new Uint8Array(bytes), dtype, () => fault('storage', 'zeros', 'others'));
-    const storage = new PickledStorage(dtype, blank);
+    const storage = new PickledStorage(dtype, DTYPES[dtype].allocate(numel));
     storages.set(key, storage);
     return storage;
   };
-  // Quantizers hold tensors whose values count while tensors are rebuilt, and values come last in the file: the first
-  // run only collects storages.
+  // Quantizers hold tensors whose values count while tensors are rebuilt, and values come last in the file:
+  // the first run only collects storages.
   const start = r.position;
   unpickle(r, new TorchHost(r, find, true));
   const keys = unpickle(r, plain);

@@ -1,8 +1,8 @@
 import { concatBytes } from '../bytes.ts';
 
 /**
- * Writes pickle opcodes of protocol 2, the one `torch.save` uses. Strings and globals are memoized, so that a key or a
- * function name is spelled once.
+ * Writes pickle opcodes of protocol 2, the one `torch.save` uses. Strings and globals are memoized, so that a
+ * key or a function name is spelled once.
  */
 export class Pickler {
   readonly #parts: Uint8Array[] = [];

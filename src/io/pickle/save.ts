@@ -14,9 +14,10 @@ import { Pickler } from './pickler.ts';
 /** Options of {@link writePyTorch}. */
 export interface PyTorchWriteOptions {
   /**
-   * Versions of the modules, path → version, as PyTorch keeps them in `state_dict._metadata`; its `load_state_dict` looks
-   * there before it reads packed weights. Taken from the dict where it was loaded from a file; otherwise packed
-   * parameters and the layers that own them get version 3 and 1 (embeddings), those of PyTorch 1.13.
+   * Versions of the modules, path → version, as PyTorch keeps them in `state_dict._metadata`; its
+   * `load_state_dict` looks there before it reads packed weights. Taken from the dict where it was loaded
+   * from a file; otherwise packed parameters and the layers that own them get version 3 and 1 (embeddings),
+   * those of PyTorch 1.13.
    */
   readonly versions?: ReadonlyMap<string, number>;
 }
@@ -28,10 +29,10 @@ const ALIGNMENT = 64;
 /**
  * Writes a state dict as the zip file that `torch.load` reads, as an OrderedDict.
  *
- * Tensors keep strides; those that share a storage still share it afterwards. Arrays become tuples, whole numbers ints and
- * other numbers floats. Strings that name a dtype or a quantization scheme (`'qint8'`, `'per_tensor_affine'`) become
- * the `torch` constants, which is what quantized modules of PyTorch expect. `quint4x2` is refused: PyTorch itself cannot
- * save it whole.
+ * Tensors keep strides; those that share a storage still share it afterwards. Arrays become tuples, whole
+ * numbers ints and other numbers floats. Strings that name a dtype or a quantization scheme (`'qint8'`,
+ * `'per_tensor_affine'`) become the `torch` constants, which is what quantized modules of PyTorch expect.
+ * `quint4x2` is refused: PyTorch itself cannot save it whole.
  *
  * @example
  * const bytes = writePyTorch(model.stateDict());

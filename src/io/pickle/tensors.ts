@@ -19,7 +19,7 @@ export class PickledStorage {
 /** Makes the error for a fault in the arguments of a rebuild function. */
 export type Fault = (what: string, expected: string, got: string) => FileFormatError;
 
-const MAX_RANK = 64;
+const MAX_RANK = 32;
 // Stride 0 lets a few bytes claim any size; an expanded tensor up to this many elements is still reasonable.
 const MAX_EXPANDED = 2 ** 24;
 

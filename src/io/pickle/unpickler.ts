@@ -20,14 +20,17 @@ const MARK: unique symbol = Symbol('mark');
 const MAX_INTEGER_BYTES = 1024;
 const MAX_DEPTH = 500;
 const MAX_WALK = 10_000_000;
+// One byte can ask for a dict, which takes some hundred in memory. A tensor takes about seven objects.
+const MAX_OBJECTS = 2_000_000;
 
 /**
- * Runs one pickle (protocols 0 to 5) from the reader's position to its STOP and returns the object: `Map` for dicts,
- * arrays for lists and tuples, `Set`, `Uint8Array` for bytes, `bigint` for integers beyond 2^53.
+ * Runs one pickle (protocols 0 to 5) from the reader's position to its STOP and returns the object: `Map` for
+ * dicts, arrays for lists and tuples, `Set`, `Uint8Array` for bytes, `bigint` for integers beyond 2^53.
  *
- * Nothing is imported and nothing is executed: globals and calls go through the host, which knows a short list of
- * names. Work and memory are linear in the bytes read, and results that contain themselves, nest deeper than 500 or
- * would take more than ten million steps to walk are refused. Source: CPython's `pickletools`.
+ * Nothing is imported and nothing is executed: globals and calls go through the host, which knows a short
+ * list of names. Work and memory are linear in the bytes read and at most two million objects are made;
+ * results that contain themselves, nest deeper than 500 or would take more than ten million steps to walk are
+ * refused. Source: CPython's `pickletools`.
  */
 export function unpickle(reader: ByteReader, host: PickleHost): unknown {
   return new Unpickler(reader, host).run();
@@ -40,6 +43,8 @@ class Unpickler {
   readonly #memo = new Map<number, unknown>();
   /** Offset of the opcode being run, for errors. */
   #at = 0;
+  /** Containers and other objects made so far. */
+  #made = 0;
 
   constructor(reader: ByteReader, host: PickleHost) {
     this.#r = reader;
@@ -147,49 +152,49 @@ class Unpickler {
         stack.push(this.#quoted(r.line('string')));
         return;
       case 'C':
-        stack.push(r.take(r.u8('bytes length'), 'bytes').slice());
+        this.#make(r.take(r.u8('bytes length'), 'bytes').slice());
         return;
       case 'B':
-        stack.push(r.take(r.u32('bytes length'), 'bytes').slice());
+        this.#make(r.take(r.u32('bytes length'), 'bytes').slice());
         return;
       case '\x8e':
       case '\x96':
-        stack.push(r.take(r.u64('bytes length'), 'bytes').slice());
+        this.#make(r.take(r.u64('bytes length'), 'bytes').slice());
         return;
       case ']':
-        stack.push([]);
+        this.#make([]);
         return;
       case '}':
-        stack.push(new Map());
+        this.#make(new Map());
         return;
       case ')':
-        stack.push([]);
+        this.#make([]);
         return;
       case '\x8f':
-        stack.push(new Set());
+        this.#make(new Set());
         return;
       case 'l':
       case 't':
-        stack.push(this.#popMark());
+        this.#make(this.#popMark());
         return;
       case '\x85':
-        stack.push(this.#popN(1));
+        this.#make(this.#popN(1));
         return;
       case '\x86':
-        stack.push(this.#popN(2));
+        this.#make(this.#popN(2));
         return;
       case '\x87':
-        stack.push(this.#popN(3));
+        this.#make(this.#popN(3));
         return;
       case 'd': {
         const items = this.#popMark();
         const map = new Map<unknown, unknown>();
         this.#setItems(map, items);
-        stack.push(map);
+        this.#make(map);
         return;
       }
       case '\x91':
-        stack.push(new Set(this.#popMark()));
+        this.#make(new Set(this.#popMark()));
         return;
       case 'a': {
         const item = this.#pop();
@@ -241,7 +246,7 @@ class Unpickler {
         return;
       case 'c': {
         const module = r.line('module name');
-        stack.push(this.#host.findGlobal(module, r.line('global name'), this.#at));
+        this.#make(this.#host.findGlobal(module, r.line('global name'), this.#at));
         return;
       }
       case '\x93': {
@@ -249,17 +254,17 @@ class Unpickler {
         if (typeof module !== 'string' || typeof name !== 'string') {
           throw this.#error('global', 'two strings', `${typeof module} and ${typeof name}`);
         }
-        stack.push(this.#host.findGlobal(module, name, this.#at));
+        this.#make(this.#host.findGlobal(module, name, this.#at));
         return;
       }
       case 'R': {
         const [callee, args] = this.#popN(2);
-        stack.push(this.#host.call(callee, this.#arguments(args), this.#at));
+        this.#make(this.#host.call(callee, this.#arguments(args), this.#at));
         return;
       }
       case '\x81': {
         const [type, args] = this.#popN(2);
-        stack.push(this.#host.create(type, this.#arguments(args), this.#at));
+        this.#make(this.#host.create(type, this.#arguments(args), this.#at));
         return;
       }
       case 'b': {
@@ -272,10 +277,10 @@ class Unpickler {
         return;
       }
       case 'P':
-        stack.push(this.#host.persistentLoad(r.line('persistent id'), this.#at));
+        this.#make(this.#host.persistentLoad(r.line('persistent id'), this.#at));
         return;
       case 'Q':
-        stack.push(this.#host.persistentLoad(this.#pop(), this.#at));
+        this.#make(this.#host.persistentLoad(this.#pop(), this.#at));
         return;
       default:
         throw this.#error(
@@ -288,6 +293,12 @@ class Unpickler {
 
   #error(what: string, expected: string, got: string): Error {
     return this.#r.error(what, expected, got, this.#at);
+  }
+
+  /** Pushes a fresh object. */
+  #make(value: unknown): void {
+    if (++this.#made > MAX_OBJECTS) throw this.#error('pickle', `at most ${MAX_OBJECTS} objects`, 'more');
+    this.#stack.push(value);
   }
 
   #pop(): unknown {
