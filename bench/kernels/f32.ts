@@ -3,9 +3,10 @@ import { createEngine, type Engine, isBuildSupported, type KernelBuild } from '.
 import { convForwardF32, convInputGradF32 } from '../../src/kernels/f32/conv.ts';
 import { convWeightGradF32 } from '../../src/kernels/f32/conv-weight-grad.ts';
 import { addF32, reluF32, reluGradF32 } from '../../src/kernels/f32/elementwise.ts';
-import { bmmF32, gemmF32, packF32Weights } from '../../src/kernels/f32/gemm.ts';
+import { bmmF32, gemmF32 } from '../../src/kernels/f32/gemm.ts';
 import { batchNormBackwardF32, batchNormForwardF32 } from '../../src/kernels/f32/normalization.ts';
 import { adamStepF32, sgdStepF32 } from '../../src/kernels/f32/optimizer.ts';
+import { maxPoolF32 } from '../../src/kernels/f32/pooling.ts';
 import { softmaxF32 } from '../../src/kernels/f32/softmax.ts';
 import type { ConvGeometryF32 } from '../../src/kernels/f32/window.ts';
 
@@ -171,19 +172,53 @@ function resnet20Step(engine: Engine): KernelBenchmark {
   return { name: 'resnet20 step kernels, batch 64', work, unit: 'GMAC/s', run };
 }
 
-/** Largest product rate of the machine: a matrix product that lives in L1. */
+/** Largest product rate of the machine: the bare kernel over a few rows and two panels that stay in L1. */
 function peak(engine: Engine): KernelBenchmark {
-  const [m, n, k] = [96, 16, 64];
-  const a = floats(m * k);
-  const out = new Float32Array(m * n);
-  const packed = packF32Weights({ weights: floats(k * n), k, n, engine });
-  const repeats = 64;
+  const [rows, columns, k] = [60, 16, 128];
+  const repeats = 256;
+  // Lives as long as the benchmark, like a packed weight.
+  const { ptr } = engine.alloc(
+    (rows * 2 + rows * k + columns * k + rows * columns + columns + 1) * 4,
+    'arena',
+  );
+  const [rowTable, outTable] = [ptr, ptr + rows * 4];
+  const input = outTable + rows * 4;
+  const panels = input + rows * k * 4;
+  const output = panels + columns * k * 4;
+  const bias = output + rows * columns * 4;
+  const runTable = bias + columns * 4;
+  const { u32, f32 } = engine.heap;
+  for (let r = 0; r < rows; r++) {
+    u32[(rowTable >> 2) + r] = r * k * 4;
+    u32[(outTable >> 2) + r] = r * columns * 4;
+  }
+  f32.fill(0.5, input >> 2, runTable >> 2);
+  u32[runTable >> 2] = 0;
+  const multiply = (): void =>
+    engine.kernels.f32_igemm(
+      rows,
+      rowTable,
+      input,
+      outTable,
+      output,
+      runTable,
+      1,
+      k,
+      panels,
+      k * 32,
+      columns,
+      bias,
+      false,
+      -Infinity,
+      Infinity,
+      rows,
+    );
   return {
-    name: `gemm ${m}×${n}×${k}, packed (L1)`,
-    work: repeats * m * n * k,
+    name: `bare kernel ${rows}×${columns}×${k} (L1)`,
+    work: repeats * rows * columns * k,
     unit: 'GMAC/s',
     run: () => {
-      for (let i = 0; i < repeats; i++) gemmF32({ m, n, k, a, b: packed, out });
+      for (let i = 0; i < repeats; i++) multiply();
     },
   };
 }
@@ -229,6 +264,13 @@ function bandwidth(engine: Engine): KernelBenchmark[] {
   const n = rows * channels;
   const [x, g, m, v] = [floats(n), floats(n), floats(n), floats(n).map(Math.abs)];
   const ones = new Float32Array(channels).fill(1);
+  const pool = {
+    starts: Int32Array.from({ length: 257 }, (_, o) => 4 * o),
+    pixels: Int32Array.from({ length: 1024 }, (_, i) => {
+      const [o, tap] = [i >> 2, i & 3];
+      return ((o >> 4) * 2 + (tap >> 1)) * 32 + (o & 15) * 2 + (tap & 1);
+    }),
+  };
   const row = (name: string, arrays: number, run: () => void): KernelBenchmark => ({
     name: `${name}, ${n} floats`,
     work: arrays * n * 4,
@@ -254,6 +296,7 @@ function bandwidth(engine: Engine): KernelBenchmark[] {
         engine,
       }),
     ),
+    row('max pool 2×2', 2, () => maxPoolF32(x, pool, { batch: 64, inPixels: 1024, channels }, engine)),
     row('softmax of 1024 columns', 2, () => softmaxF32(x, n / 1024, 1024, engine)),
     row('sgd with momentum', 5, () =>
       sgdStepF32({ param: x, grad: g, momentumBuffer: m, lr: 1e-9, momentum: 0.9, engine }),
@@ -306,18 +349,33 @@ export function f32Benchmarks(build: KernelBuild): KernelBenchmark[] {
   ];
 }
 
-/** Median and minimum time of one run, in milliseconds. */
-export function timeRuns(benchmark: KernelBenchmark, runs: number): { median: number; best: number } {
-  benchmark.run();
-  const times = Array.from({ length: runs }, () => {
-    const start = performance.now();
-    benchmark.run();
-    return performance.now() - start;
-  }).sort((a, b) => a - b);
-  return { median: times[runs >> 1], best: times[0] };
+/**
+ * Runs the same line for several candidates in turn, so that all of them see the same machine.
+ *
+ * @returns median and minimum time of a run per candidate, in milliseconds.
+ */
+export function timeInterleaved(
+  candidates: readonly KernelBenchmark[],
+  rounds: number,
+): { median: number; best: number }[] {
+  const times: number[][] = candidates.map(() => []);
+  for (const candidate of candidates) candidate.run();
+  for (let round = 0; round < rounds; round++) {
+    candidates.forEach((candidate, i) => {
+      const start = performance.now();
+      candidate.run();
+      times[i].push(performance.now() - start);
+    });
+  }
+  return times.map((list) => {
+    const sorted = list.sort((a, b) => a - b);
+    return { median: sorted[sorted.length >> 1], best: sorted[0] };
+  });
 }
 
 function main(): void {
+  const rounds = 15;
+  console.log(`Node ${process.version}, ${rounds} interleaved rounds`);
   console.log(
     'kernel'.padEnd(46),
     'build'.padEnd(9),
@@ -328,15 +386,15 @@ function main(): void {
   const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
   const tables = builds.map((build) => f32Benchmarks(build));
   tables[0].forEach((_, i) => {
-    builds.forEach((build, b) => {
-      const benchmark = tables[b][i];
-      const { median, best } = timeRuns(benchmark, 15);
+    const lines = tables.map((table) => table[i]);
+    timeInterleaved(lines, rounds).forEach(({ median, best }, b) => {
+      const { name, work, unit } = lines[b];
       console.log(
-        benchmark.name.padEnd(46),
-        build.padEnd(9),
+        name.padEnd(46),
+        builds[b].padEnd(9),
         median.toFixed(3).padStart(10),
         best.toFixed(3).padStart(10),
-        `  ${(benchmark.work / best / 1e6).toFixed(1)} ${benchmark.unit}`,
+        `  ${(work / best / 1e6).toFixed(1)} ${unit}`,
       );
     });
   });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ShapeError } from '../../core/errors.ts';
@@ -157,6 +158,56 @@ describe.each(builds)('float32 convolution (%s)', (build) => {
       2e-5,
     );
     expect({ ...engine.memory(), reservedBytes: 0 }).toEqual({ ...before, reservedBytes: 0 });
+  });
+
+  it('agrees with the reference on any small geometry', () => {
+    const axis = fc.record({
+      size: fc.integer({ min: 1, max: 9 }),
+      kernel: fc.integer({ min: 1, max: 4 }),
+      stride: fc.integer({ min: 1, max: 4 }),
+      padding: fc.integer({ min: 0, max: 4 }),
+      dilation: fc.integer({ min: 1, max: 3 }),
+    });
+    const geometry = fc.record({
+      axes: fc.array(axis, { minLength: 1, maxLength: 3 }),
+      batch: fc.integer({ min: 1, max: 3 }),
+      groups: fc.integer({ min: 1, max: 3 }),
+      inPerGroup: fc.integer({ min: 1, max: 5 }),
+      outPerGroup: fc.integer({ min: 1, max: 10 }),
+    });
+    fc.assert(
+      fc.property(geometry, ({ axes, batch, groups, inPerGroup, outPerGroup }) => {
+        const list = (key: 'size' | 'kernel' | 'stride' | 'padding' | 'dilation'): number[] =>
+          axes.map((a) => a[key]);
+        const g = geometryOf({
+          name: 'random',
+          batch,
+          groups,
+          inChannels: groups * inPerGroup,
+          outChannels: groups * outPerGroup,
+          inSize: list('size'),
+          kernel: list('kernel'),
+          stride: list('stride'),
+          padding: list('padding'),
+          dilation: list('dilation'),
+        });
+        fc.pre(g.outSize.every((size) => size > 0));
+        const count = (sizes: readonly number[]): number => sizes.reduce((x, y) => x * y, 1);
+        const input = randomFloats(1, batch * count(g.inSize) * g.inChannels);
+        const gradOut = randomFloats(2, batch * count(g.outSize) * g.outChannels);
+        const weight = randomFloats(3, g.outChannels * inPerGroup * count(g.kernel));
+        expectClose(convForwardF32(input, weight, g, { engine }), referenceConvForwardF32(input, weight, g));
+        expectClose(
+          convInputGradF32(gradOut, weight, g, { engine }),
+          referenceConvInputGradF32(gradOut, weight, g),
+        );
+        expectClose(
+          convWeightGradF32(input, gradOut, g, { engine }),
+          referenceConvWeightGradF32(input, gradOut, g),
+        );
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it('clamps in the epilogue and writes into a given output', () => {
