@@ -111,7 +111,7 @@ export function batchNormTrainGrad(
   return [channelsLastTensor(out, x.shape, x.dtype), vector(gradWeight, x), vector(gradBias, x)];
 }
 
-/** Gradients of {@link batchNormEval}: [input, weight, bias]. The statistics are constants. */
+/** Gradients of {@link batchNormEval}: [input, mean, variance, weight, bias]. */
 export function batchNormEvalGrad(
   gradOut: Tensor,
   x: Tensor,
@@ -119,7 +119,7 @@ export function batchNormEvalGrad(
   variance: Tensor,
   weight: Tensor | null,
   eps: number,
-): [Tensor, Tensor, Tensor] {
+): [Tensor, Tensor, Tensor, Tensor, Tensor] {
   const { scale, gradWeight, gradBias } = channelGrads(gradOut, x, mean, variance, weight, eps);
   const channels = x.shape[1];
   const grad = channelsLastData(gradOut);
@@ -127,7 +127,17 @@ export function batchNormEvalGrad(
   for (let at = 0; at < grad.length; at += channels) {
     for (let c = 0; c < channels; c++) out[at + c] = grad[at + c] * scale[c];
   }
-  return [channelsLastTensor(out, x.shape, x.dtype), vector(gradWeight, x), vector(gradBias, x)];
+  const w = weight?.data;
+  const v = variance.data;
+  const gradMean = gradBias.map((g, c) => -g * scale[c]);
+  const gradVariance = gradWeight.map((g, c) => (-0.5 * g * (w ? w[c] : 1)) / (v[c] + eps));
+  return [
+    channelsLastTensor(out, x.shape, x.dtype),
+    vector(gradMean, x),
+    vector(gradVariance, x),
+    vector(gradWeight, x),
+    vector(gradBias, x),
+  ];
 }
 
 /** weight / √(variance + eps), and the gradients of weight and bias, per channel. */

@@ -1,6 +1,12 @@
 import { ArgumentError, ShapeError } from '../../../core/errors.ts';
 import { product } from '../../../core/math.ts';
-import { avgPoolF32, avgPoolGradF32, maxPoolF32, type PoolSizesF32 } from '../../../kernels/f32/pooling.ts';
+import {
+  avgPoolF32,
+  avgPoolGradF32,
+  maxPoolF32,
+  maxPoolGradF32,
+  type PoolSizesF32,
+} from '../../../kernels/f32/pooling.ts';
 import type { TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, type Shape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
@@ -47,6 +53,10 @@ export function maxPoolGrad(
     argmaxima.get(out.storage) ?? (argmaxima.get(maxPool(fn, x, geometry).storage) as Int32Array);
   const { batch, inPixels, channels } = sizesOf(x.shape);
   const grad = channelsLastData(gradOut);
+  if (grad instanceof Float32Array) {
+    const scattered = maxPoolGradF32(grad, indices, { batch, inPixels, channels });
+    return channelsLastTensor(scattered, x.shape, x.dtype);
+  }
   const gradInput = allocateLike(grad, x.numel);
   const outImage = grad.length / Math.max(1, batch);
   for (let n = 0, i = 0; n < batch; n++) {
