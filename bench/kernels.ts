@@ -33,6 +33,8 @@ const { values: flags } = parseArgs({
   },
 });
 
+const WARM_UP_MS = 60;
+
 /** Work per nanosecond. */
 function rate(work: number, run: () => void): number {
   const start = performance.now();
@@ -46,11 +48,12 @@ function measure(rounds: number): Series[] {
     int8Comparisons(build)
       .filter(({ name }) => name.includes(flags.filter))
       .map((comparison) => {
-        // Two runs before the clock starts: the optimizing compiler takes its time.
-        for (let i = 0; i < 2; i++) {
+        // The optimizing compiler works beside us: give it time before the clock starts.
+        const until = performance.now() + WARM_UP_MS;
+        do {
           comparison.int8();
           comparison.f32?.();
-        }
+        } while (performance.now() < until);
         const { name, unit } = comparison;
         return { comparison, series: { name, build, unit, int8: [], f32: [] } as Series };
       }),
@@ -147,7 +150,7 @@ function main(): void {
   const dir = mkdtempSync(join(tmpdir(), 'zeropoint-nodes-'));
   try {
     const binaries = ['22', '24', '26'].map((version) => installNode(version, dir));
-    const perTurn = 3;
+    const perTurn = 5;
     for (let done = 0; done < rounds; done += perTurn) {
       for (const binary of binaries) {
         const version = execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim();

@@ -109,7 +109,7 @@ function layerComparisons(engine: Engine, l: Layer): Comparison[] {
   const input = bytes(g.batch * pixels(g.inputSize) * inChannels);
   packed.prepare('bench', false);
   const macs = (outputBytes * pixels(g.kernel) * inChannels) / groups;
-  const bare = repeated(macs, () => runConv(packed, layout, g, from, to, EPILOGUE, 0));
+  const bare = repeated(macs, () => runConv(packed, layout, g, from, to, { epilogue: EPILOGUE }));
   const whole = repeated(macs, () => void qConv(packed, input, g, EPILOGUE));
   const float = repeated(macs, floatLayer(engine, l));
   return [

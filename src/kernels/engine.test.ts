@@ -85,6 +85,10 @@ describe('engine selection', () => {
     expect(isBuildSupported('baseline')).toBe(true);
   });
 
+  it('never claims an exact 8-bit dot product for the baseline build', () => {
+    expect(createEngine('baseline').exactDot8).toBe(false);
+  });
+
   it('picks relaxed exactly when it is supported', () => {
     const forced = process.env.ZEROPOINT_KERNELS;
     expect(engine.build).toBe(forced || (isBuildSupported('relaxed') ? 'relaxed' : 'baseline'));

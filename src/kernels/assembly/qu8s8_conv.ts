@@ -7,7 +7,7 @@ import { bias_bits, low_bits, requantize_lanes, store_f32_lanes, store_u8_half }
 /** Rows between two walks over all panels: their activations stay in the second-level cache. */
 const BLOCK: i32 = 96;
 
-// The baseline build never packs panels of this kind, so its copy only has to exist.
+// Engines without an exact 8-bit dot product never pack panels of this kind; the baseline copy only has to exist.
 // @ts-ignore: decorator
 @inline
 function dot(w: v128, x: v128, acc: v128): v128 {

@@ -6,7 +6,7 @@ import { KernelError, ShapeError } from '../../core/errors.ts';
 import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
 import { type ConvGeometry, convGeometry, linearGeometry } from '../geometry.ts';
 import { type ReferenceConv, referenceConv, referenceConvFloat } from '../reference/int8_conv.ts';
-import { qConv, qConvFloat } from './conv.ts';
+import { qConv, qConvFloat, runConv, stageConvInput, stagedBytes, stagedLayout } from './conv.ts';
 import { type PackedConvWeights, packConvWeights } from './pack.ts';
 
 const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
@@ -303,6 +303,43 @@ describe.each(builds)('qConv (%s)', (kernelBuild) => {
     }
     packed.free();
     expect(engine.memory()).toMatchObject({ packedBytes: 0, packedCount: 0 });
+  });
+
+  it('divides its work into shares that add up to the whole', () => {
+    for (const c of cases) {
+      const conv = build(c, types[0], 9);
+      using packed = pack(conv, kernelBuild);
+      const { engine } = packed;
+      const input = conv.input as Uint8Array;
+      packed.setQuantization({ ...conv, output: { scale: 0.4, zeroPoint: 9 } });
+      const epilogue = { zeroPoint: 9, min: 0, max: 255 };
+      const whole = qConv(packed, input, c.geometry, epilogue);
+      const { inputZeroPoint } = packed.prepare('test', false);
+      const layout = stagedLayout(packed, c.geometry);
+      const perImage = whole.length / c.geometry.batch;
+      const outputStride = perImage + 5;
+      for (const count of [1, 2, 3, 7]) {
+        const shares = engine.scratch((take) => {
+          const from = take(stagedBytes(layout, c.geometry.batch));
+          const to = take(outputStride * c.geometry.batch);
+          stageConvInput(packed, input, layout, c.geometry.batch, from, inputZeroPoint);
+          engine.heap.u8.fill(170, to, to + outputStride * c.geometry.batch);
+          for (let index = count - 1; index >= 0; index--) {
+            runConv(packed, layout, c.geometry, from, to, {
+              epilogue,
+              outputStride,
+              share: { index, count },
+            });
+          }
+          return engine.heap.u8.slice(to, to + outputStride * c.geometry.batch);
+        });
+        for (let b = 0; b < c.geometry.batch; b++) {
+          const image = shares.subarray(b * outputStride, (b + 1) * outputStride);
+          expect(image.subarray(0, perImage)).toEqual(whole.subarray(b * perImage, (b + 1) * perImage));
+          expect(image.subarray(perImage).every((v) => v === 170)).toBe(true);
+        }
+      }
+    }
   });
 
   it('does not leak over many layers and calls', () => {

@@ -147,13 +147,30 @@ function tableFor(packed: PackedConvWeights, layout: StagedLayout): number {
   return ptr;
 }
 
+/** What {@link runConv} needs beside addresses. */
+export interface RunConvOptions {
+  /** Unsigned; null for a float output. */
+  readonly epilogue: QuantizedEpilogue | null;
+  /** Address of the bias of a float output, as `prepare` gave it. */
+  readonly floatBias?: number;
+  /** Lower bound of a float output; 0 for a fused ReLU. */
+  readonly floor?: number;
+  /** Distance of output images in elements, when they are not dense. */
+  readonly outputStride?: number;
+  /** Compute only this share of the output rows, for callers that divide the work. The whole unless given. */
+  readonly share?: { readonly index: number; readonly count: number };
+}
+
+/** Shares of the work are whole tiles of both kernels. */
+const SHARE_ROWS = 12;
+
 /**
  * Runs a convolution between addresses of the engine's memory, unsigned bytes in and out: what {@link qConv} does between its
- * copies, for callers that keep activations in an arena.
+ * copies, for callers that keep activations in an arena. The panels must be up to date (`packed.prepare`).
  *
  * @param input staged as {@link stagedLayout} says; pointwise geometries need no staging beyond 16 readable bytes behind.
- * @param output `[batch][pixels][outChannels]` bytes, or floats for weights whose output is float.
- * @param epilogue null for a float output; then `floatBias` is its bias and `floor` its lower bound (0 for a fused ReLU).
+ * @param output `[batch][pixels][outChannels]` bytes, or floats for a float output.
+ * @throws KernelError for a float output of depthwise weights.
  */
 export function runConv(
   packed: PackedConvWeights,
@@ -161,60 +178,103 @@ export function runConv(
   geometry: ConvGeometry,
   input: number,
   output: number,
-  epilogue: QuantizedEpilogue | null,
-  floatBias: number,
-  floor: number = Number.NEGATIVE_INFINITY,
+  options: RunConvOptions,
 ): void {
-  const { kernels } = packed.engine;
-  const { weightType, depthwise, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes } =
-    packed.format;
-  const { outChannels, inChannels } = packed;
+  const { depthwise } = packed.format;
+  if (depthwise && !options.epilogue) throw floatDepthwise();
   const table = tableFor(packed, layout);
   const imagePixels = product(geometry.outputSize);
-  // Without a table all images are one matrix.
-  const runs = table ? geometry.batch : 1;
-  const rows = table ? imagePixels : geometry.batch * imagePixels;
-  const elementBytes = epilogue ? 1 : 4;
+  const { outputStride = imagePixels * packed.outChannels } = options;
+  // Without a table dense images are one matrix.
+  const oneRun = table === 0 && outputStride === imagePixels * packed.outChannels;
+  const runs = oneRun ? 1 : geometry.batch;
+  const rows = oneRun ? geometry.batch * imagePixels : imagePixels;
+  const { index, count } = options.share ?? { index: 0, count: 1 };
+  const perShare = Math.ceil(rows / count / SHARE_ROWS) * SHARE_ROWS;
+  const begin = Math.min(rows, index * perShare);
+  const end = Math.min(rows, begin + perShare);
+  if (begin === end) return;
+  const run = depthwise ? runDepthwise : runPanels;
+  for (let b = 0; b < runs; b++) {
+    const to = output + b * outputStride * (options.epilogue ? 1 : 4);
+    run(packed, table, input + b * layout.imageStride, to, begin, end, options);
+  }
+}
+
+function runDepthwise(
+  packed: PackedConvWeights,
+  table: number,
+  from: number,
+  to: number,
+  begin: number,
+  end: number,
+  options: RunConvOptions,
+): void {
+  const { kernels } = packed.engine;
+  const { weightType, slots } = packed.format;
+  const { zeroPoint, min, max } = options.epilogue!;
+  const run = weightType === 's16' ? kernels.qu8s16_depthwise_u8 : kernels.qu8s8_depthwise_u8;
+  const n = packed.outChannels;
+  run(from, table, slots, n, begin, end, packed.ptr, to, n, zeroPoint, min, max);
+}
+
+function runPanels(
+  packed: PackedConvWeights,
+  table: number,
+  from: number,
+  to: number,
+  begin: number,
+  end: number,
+  options: RunConvOptions,
+): void {
+  const { kernels } = packed.engine;
+  const { weightType, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = packed.format;
+  const { outChannels, inChannels } = packed;
+  const { epilogue, floatBias = 0, floor = Number.NEGATIVE_INFINITY } = options;
   const perGroup = outChannels / panelGroups;
   const wide = weightType === 's16';
-  for (let b = 0; b < runs; b++) {
-    const from = input + b * layout.imageStride;
-    const to = output + b * imagePixels * outChannels * elementBytes;
-    if (depthwise) {
-      if (!epilogue) throw floatDepthwise();
-      const run = wide ? kernels.qu8s16_depthwise_u8 : kernels.qu8s8_depthwise_u8;
+  for (let g = 0; g < panelGroups; g++) {
+    const x = from + g * packed.inChannelsPerGroup;
+    const panels = packed.ptr + g * panelsPerGroup * panelBytes;
+    if (epilogue) {
+      const run = wide ? kernels.qu8s16_conv_u8 : kernels.qu8s8_conv_u8;
       const { zeroPoint, min, max } = epilogue;
-      run(from, table, slots, outChannels, 0, rows, packed.ptr, to, outChannels, zeroPoint, min, max);
-      continue;
-    }
-    for (let g = 0; g < panelGroups; g++) {
-      const x = from + g * packed.inChannelsPerGroup;
-      const panels = packed.ptr + g * panelsPerGroup * panelBytes;
-      const y = to + g * perGroup * elementBytes;
-      if (epilogue) {
-        const run = wide ? kernels.qu8s16_conv_u8 : kernels.qu8s8_conv_u8;
-        const { zeroPoint, min, max } = epilogue;
-        run(
-          x,
-          inChannels,
-          table,
-          slots,
-          tapChannels,
-          0,
-          rows,
-          panels,
-          perGroup,
-          y,
-          outChannels,
-          zeroPoint,
-          min,
-          max,
-        );
-      } else {
-        const run = wide ? kernels.qu8s16_conv_f32 : kernels.qu8s8_conv_f32;
-        const bias = floatBias + g * panelsPerGroup * 32;
-        run(x, inChannels, table, slots, tapChannels, 0, rows, panels, perGroup, y, outChannels, bias, floor);
-      }
+      const y = to + g * perGroup;
+      run(
+        x,
+        inChannels,
+        table,
+        slots,
+        tapChannels,
+        begin,
+        end,
+        panels,
+        perGroup,
+        y,
+        outChannels,
+        zeroPoint,
+        min,
+        max,
+      );
+    } else {
+      const run = wide ? kernels.qu8s16_conv_f32 : kernels.qu8s8_conv_f32;
+      const bias = floatBias + g * panelsPerGroup * columns * 4;
+      const y = to + g * perGroup * 4;
+      run(
+        x,
+        inChannels,
+        table,
+        slots,
+        tapChannels,
+        begin,
+        end,
+        panels,
+        perGroup,
+        y,
+        outChannels,
+        bias,
+        floor,
+      );
     }
   }
 }
@@ -263,7 +323,7 @@ export function qConv<T extends Uint8Array | Int8Array>(
     const from = take(stagedBytes(layout, geometry.batch));
     const to = take(outputBytes);
     stageConvInput(packed, input, layout, geometry.batch, from, inputZeroPoint);
-    runConv(packed, layout, geometry, from, to, unsigned, 0);
+    runConv(packed, layout, geometry, from, to, { epilogue: unsigned });
     if (signed) flipSignInPlace(engine, to, outputBytes);
     const heap = signed ? engine.heap.i8 : engine.heap.u8;
     return heap.slice(to, to + outputBytes) as T;
@@ -292,7 +352,7 @@ export function qConvFloat(
     const from = take(stagedBytes(layout, geometry.batch));
     const to = take(4 * length);
     stageConvInput(packed, input, layout, geometry.batch, from, inputZeroPoint);
-    runConv(packed, layout, geometry, from, to, null, floatBias);
+    runConv(packed, layout, geometry, from, to, { epilogue: null, floatBias });
     return engine.heap.f32.slice(to >> 2, (to >> 2) + length);
   });
 }

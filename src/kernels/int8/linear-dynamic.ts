@@ -59,7 +59,11 @@ export function qLinearDynamic(
     const floatBias = packed.prepareDynamic(fn, Math.fround(scale), zeroPoint);
     const geometry = linearGeometry(rows);
     const floor = options.relu ? 0 : Number.NEGATIVE_INFINITY;
-    runConv(packed, stagedLayout(packed, geometry), geometry, bytes, to, null, floatBias, floor);
+    runConv(packed, stagedLayout(packed, geometry), geometry, bytes, to, {
+      epilogue: null,
+      floatBias,
+      floor,
+    });
     return engine.heap.f32.slice(to >> 2, (to >> 2) + length);
   });
 }

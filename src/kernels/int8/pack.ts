@@ -412,7 +412,7 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
       got: `${weightZeroPoints.length}`,
     });
   }
-  const format = panelFormat(weights, engine.build);
+  const format = panelFormat(weights, engine.exactDot8);
   const { columns, panelBytes, panelGroups, panelsPerGroup, tapChannels } = format;
   const panels = engine.alloc(panelGroups * panelsPerGroup * panelBytes, 'packed');
   const { u8, i8, i16 } = engine.heap;

@@ -1,4 +1,3 @@
-import type { KernelBuild } from '../engine.ts';
 import type { ConvWeights } from './pack.ts';
 
 /** Which kernel reads the panels, and how they are laid out. */
@@ -25,8 +24,8 @@ export interface PanelFormat {
 /** Inputs with fewer channels than this read a whole kernel line at once, since four-byte steps would be half empty. */
 const MERGE_BELOW_CHANNELS = 8;
 
-/** The format for these weights on a build of the kernels. */
-export function panelFormat(weights: ConvWeights, build: KernelBuild): PanelFormat {
+/** The format for these weights, on an engine with an exact 8-bit dot product or without. */
+export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelFormat {
   const {
     outChannels,
     taps,
@@ -37,8 +36,8 @@ export function panelFormat(weights: ConvWeights, build: KernelBuild): PanelForm
     weightZeroPoints,
   } = weights;
   const perGroup = outChannels / groups;
-  const exactInt8 = weight instanceof Int8Array && Array.from(weightZeroPoints).every((z) => z === 0);
-  const weightType = build === 'relaxed' && exactInt8 ? 's8' : 's16';
+  const plainInt8 = weight instanceof Int8Array && Array.from(weightZeroPoints).every((z) => z === 0);
+  const weightType = exactDot8 && plainInt8 ? 's8' : 's16';
   const step = weightType === 's8' ? 4 : 2;
   const weightBytes = weightType === 's8' ? 1 : 2;
   if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1) {
