@@ -1,6 +1,5 @@
 import { BatchNorm2d, Conv2d, init, Linear, Module, Sequential } from '../nn/index.ts';
-import { adaptiveAvgPool2d } from '../ops/functions/layer.ts';
-import { add, at, flatten, pad, relu, slice } from '../ops/index.ts';
+import { adaptiveAvgPool2d, add, at, flatten, pad, relu, slice } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { ClassifierOptions } from './options.ts';
 

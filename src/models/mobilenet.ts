@@ -9,8 +9,7 @@ import {
   ReLU6,
   Sequential,
 } from '../nn/index.ts';
-import { adaptiveAvgPool2d } from '../ops/functions/layer.ts';
-import { add, flatten } from '../ops/index.ts';
+import { adaptiveAvgPool2d, add, flatten } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { ClassifierOptions } from './options.ts';
 

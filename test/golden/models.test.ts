@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
-import { create, type ModelName, modelInfo, modelNames } from '../../src/models/index.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  create,
+  type ModelName,
+  modelInfo,
+  modelNames,
+  type QuantizableModel,
+} from '../../src/models/index.ts';
 import type { AnyModule } from '../../src/nn/module.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import { tensor } from '../../src/tensor/creation.ts';
@@ -68,17 +74,21 @@ test('every model of the registry is checked', () => {
 
 describe.each(modelNames)('%s', (name) => {
   const expected = golden[name];
+  let model: AnyModule;
 
-  test("has PyTorch's keys, shapes and number of parameters", () => {
-    const model = create(name);
+  beforeAll(() => {
+    model = create(name).eval();
+    fill(model);
+  });
+
+  test("has PyTorch's keys, shapes, number of parameters and printed tree", () => {
     const state = [...model.stateDict()].map(([k, v]) => [k, [...(v as Tensor).shape]]);
     expect(state).toEqual(expected.state);
     expect(model.parameters().reduce((n, p) => n + p.numel, 0)).toBe(expected.parameters);
+    if (expected.tree !== null) expect(String(model)).toBe(expected.tree);
   });
 
   test("computes PyTorch's logits", () => {
-    const model = create(name).eval();
-    fill(model);
     const out = run(model, name);
     expect([...out.shape]).toEqual(expected.outputShape);
     const values = Array.from(out.numbers());
@@ -91,31 +101,23 @@ describe.each(modelNames)('%s', (name) => {
       );
     }
   });
-});
 
-test.each(modelNames.filter((n) => golden[n].tree !== null))("%s prints PyTorch's tree", (name) => {
-  expect(String(create(name))).toBe(golden[name].tree);
-});
-
-describe.each(modelNames.filter((n) => n !== 'charLstm'))('quantizable %s', (name) => {
-  test('loads the checkpoint of the plain form, computes the same, and still does when fused', () => {
-    const plain = create(name).eval();
-    fill(plain);
-    const model = create(name, { quantizable: true }).eval() as AnyModule & { fuseModel(): AnyModule };
-    expect([...model.stateDict().keys()]).toEqual([...plain.stateDict().keys()]);
-    model.loadStateDict(plain.stateDict());
-    const reference = run(name === 'mobilenetV2' ? model : plain, name).numbers();
+  test.skipIf(name === 'charLstm')('has a quantizable form that computes the same, also when fused', () => {
+    const quantizable = create(name, { quantizable: true }).eval() as QuantizableModel;
+    expect([...quantizable.stateDict().keys()]).toEqual([...model.stateDict().keys()]);
+    quantizable.loadStateDict(model.stateDict());
+    // The quantizable MobileNetV2 has other rectifiers on purpose, so it is its own reference.
+    const reference = run(name === 'mobilenetV2' ? quantizable : model, name).numbers();
     const unit = Math.hypot(...reference) / Math.sqrt(reference.length);
     const expectSame = (values: ArrayLike<number>): void => {
       for (let i = 0; i < reference.length; i++) {
         expect(Math.abs(values[i] - reference[i])).toBeLessThan(1e-3 * unit);
       }
     };
-    expectSame(run(model, name).numbers());
-    model.fuseModel();
-    const left = model.modules().filter((m) => m.typeName.startsWith('BatchNorm'));
-    expect(left).toEqual([]);
-    expectSame(run(model, name).numbers());
+    expectSame(run(quantizable, name).numbers());
+    quantizable.fuseModel();
+    expect(quantizable.modules().filter((m) => m.typeName.startsWith('BatchNorm'))).toEqual([]);
+    expectSame(run(quantizable, name).numbers());
   });
 });
 

@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { loadNpz, loadStateDict } from '../../src/io/index.ts';
 import { charLstm, create, dsCnn, modelInfo } from '../../src/models/index.ts';
 import type { AnyModule } from '../../src/nn/module.ts';
-import { crossEntropy } from '../../src/ops/functions/layer.ts';
-import { argmax, flatten, noGrad } from '../../src/ops/index.ts';
+import { argmax, crossEntropy, flatten, noGrad } from '../../src/ops/index.ts';
 import { tensor } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
