@@ -5,7 +5,9 @@ import { formatShape } from '../../../tensor/shape.ts';
 import { Tensor, viewOf } from '../../../tensor/tensor.ts';
 import type { ElementwiseOps } from '../../signatures/index.ts';
 import { dense, inLayout } from '../layout.ts';
+import { bitsOf, float32Bits } from './bits.ts';
 import { erf } from './erf.ts';
+import { expFloat32 } from './exp.ts';
 import { type MapLoop, map, mapFloat } from './map.ts';
 import { type ZipLoop, zip } from './zip.ts';
 
@@ -21,15 +23,26 @@ const reluBits = (x: Int32Array, y: Int32Array): void => {
 };
 const reluLoop: MapLoop = (x, y) => {
   if (x instanceof Float32Array && y instanceof Float32Array) {
-    reluBits(
-      new Int32Array(x.buffer, x.byteOffset, x.length),
-      new Int32Array(y.buffer, y.byteOffset, y.length),
-    );
+    reluBits(bitsOf(x), bitsOf(y));
     return;
   }
   for (let i = 0; i < y.length; i++) y[i] = Math.max(x[i], 0);
 };
+/** NaN compares false with both bounds and passes through. */
+const clampBits = (x: Float32Array, xb: Int32Array, y: Int32Array, min: number, max: number): void => {
+  const low = float32Bits(min);
+  const high = float32Bits(max);
+  for (let i = 0; i < y.length; i++) {
+    const v = xb[i];
+    const raised = v ^ ((v ^ low) & -+(x[i] < min));
+    y[i] = raised ^ ((raised ^ high) & -+(x[i] > max));
+  }
+};
 const clampLoop: MapLoop = (x, y, min, max) => {
+  if (min <= max && x instanceof Float32Array && y instanceof Float32Array) {
+    clampBits(x, bitsOf(x), bitsOf(y), min, max);
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = Math.min(Math.max(x[i], min), max);
 };
 const leakyReluLoop: MapLoop = (x, y, slope) => {
@@ -49,6 +62,10 @@ const geluTanhLoop: MapLoop = (x, y) => {
   }
 };
 const siluLoop: MapLoop = (x, y) => {
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) y[i] = x[i] / Math.fround(1 + expFloat32(-x[i]));
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = x[i] / (1 + Math.exp(-x[i]));
 };
 const hardsigmoidLoop: MapLoop = (x, y) => {

@@ -1,7 +1,9 @@
 import { DTYPES, type TypedArray } from '../../../tensor/dtype.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
 import { broadcastInLayout, dense } from '../layout.ts';
+import { bitsOf } from './bits.ts';
 import { erf } from './erf.ts';
+import { expFloat32 } from './exp.ts';
 
 /** One activation's gradient over flat runs: `g` is the output's gradient, `s` what the rule saved (input or output). */
 export type BackwardLoop = (g: TypedArray, s: TypedArray, y: TypedArray, p: number, q: number) => void;
@@ -26,21 +28,29 @@ const reluBits = (g: Int32Array, o: Int32Array, y: Int32Array): void => {
 };
 export const reluGrad: BackwardLoop = (g, out, y) => {
   if (g instanceof Float32Array && out instanceof Float32Array && y instanceof Float32Array) {
-    reluBits(
-      new Int32Array(g.buffer, g.byteOffset, g.length),
-      new Int32Array(out.buffer, out.byteOffset, out.length),
-      new Int32Array(y.buffer, y.byteOffset, y.length),
-    );
+    reluBits(bitsOf(g), bitsOf(out), bitsOf(y));
     return;
   }
   for (let i = 0; i < y.length; i++) y[i] = out[i] === 0 ? 0 : g[i];
 };
 /** Inside (min, max), both excluded: `hardtanh`, `relu6`. */
 export const openRangeGrad: BackwardLoop = (g, x, y, min, max) => {
+  if (g instanceof Float32Array && y instanceof Float32Array) {
+    const gb = bitsOf(g);
+    const yb = bitsOf(y);
+    for (let i = 0; i < y.length; i++) yb[i] = gb[i] & -(+(x[i] > min) & +(x[i] < max));
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = x[i] > min && x[i] < max ? g[i] : 0;
 };
 /** Inside [min, max], both included: `clamp`. */
 export const closedRangeGrad: BackwardLoop = (g, x, y, min, max) => {
+  if (g instanceof Float32Array && y instanceof Float32Array) {
+    const gb = bitsOf(g);
+    const yb = bitsOf(y);
+    for (let i = 0; i < y.length; i++) yb[i] = gb[i] & -(+(x[i] >= min) & +(x[i] <= max));
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = x[i] >= min && x[i] <= max ? g[i] : 0;
 };
 export const leakyReluGrad: BackwardLoop = (g, x, y, slope) => {
@@ -57,6 +67,13 @@ export const tanhGrad: BackwardLoop = (g, out, y) => {
 };
 export const geluGrad: BackwardLoop = (g, x, y) => {
   const density = 1 / Math.sqrt(2 * Math.PI);
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) {
+      const v = x[i];
+      y[i] = g[i] * (0.5 * (1 + erf(v * Math.SQRT1_2)) + v * density * expFloat32(-0.5 * v * v));
+    }
+    return;
+  }
   for (let i = 0; i < y.length; i++) {
     const v = x[i];
     y[i] = g[i] * (0.5 * (1 + erf(v * Math.SQRT1_2)) + v * density * Math.exp(-0.5 * v * v));

@@ -4,37 +4,38 @@ import { broadcastShapes, contiguousStrides, type Shape } from '../../../tensor/
 import { encodeNumbers, Tensor } from '../../../tensor/tensor.ts';
 import type { ElementwiseOps } from '../../signatures/index.ts';
 import { broadcastInLayout, isDense, stridesLike } from '../layout.ts';
+import { bitsOf } from './bits.ts';
 import { convert } from './map.ts';
 import { resultDType, type ZipLoop, zip } from './zip.ts';
 
 const eqLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] === b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] === b[q]);
   }
 };
 const neLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] !== b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] !== b[q]);
   }
 };
 const ltLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] < b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] < b[q]);
   }
 };
 const leLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] <= b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] <= b[q]);
   }
 };
 const gtLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] > b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] > b[q]);
   }
 };
 const geLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   for (let i = 0; i < m; i++, ao += am, bo += bm) {
-    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = a[p] >= b[q] ? 1 : 0;
+    for (let j = 0, p = ao, q = bo; j < n; j++, p += an, q += bn) y[yo++] = +(a[p] >= b[q]);
   }
 };
 const andLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
@@ -52,7 +53,15 @@ function compare(a: Tensor, b: Tensor | number, fn: string, loop: ZipLoop): Tens
   return zip(a, b, fn, loop, resultDType(a, b, fn), 'bool');
 }
 
+function chooseBits(condition: Uint8Array, a: Int32Array, b: Int32Array, y: Int32Array): void {
+  for (let i = 0; i < y.length; i++) y[i] = b[i] ^ ((a[i] ^ b[i]) & -condition[i]);
+}
+
 function choose(condition: Uint8Array, a: TypedArray, b: TypedArray, y: TypedArray): void {
+  if (a instanceof Float32Array && b instanceof Float32Array && y instanceof Float32Array) {
+    chooseBits(condition, bitsOf(a), bitsOf(b), bitsOf(y));
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = condition[i] !== 0 ? a[i] : b[i];
 }
 

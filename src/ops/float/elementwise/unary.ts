@@ -1,6 +1,7 @@
 import { roundHalfEven } from '../../../core/math.ts';
 import type { ElementwiseOps } from '../../signatures/index.ts';
 import { erf as erfOf } from './erf.ts';
+import { expFloat32 } from './exp.ts';
 import { convert, type MapLoop, map, mapFloat } from './map.ts';
 
 const negLoop: MapLoop = (x, y) => {
@@ -10,6 +11,10 @@ const absLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = Math.abs(x[i]);
 };
 const expLoop: MapLoop = (x, y) => {
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) y[i] = expFloat32(x[i]);
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = Math.exp(x[i]);
 };
 const expm1Loop: MapLoop = (x, y) => {
@@ -45,6 +50,10 @@ const tanhLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = Math.tanh(x[i]);
 };
 const sigmoidLoop: MapLoop = (x, y) => {
+  if (y instanceof Float32Array) {
+    for (let i = 0; i < y.length; i++) y[i] = 1 / (1 + expFloat32(-x[i]));
+    return;
+  }
   for (let i = 0; i < y.length; i++) y[i] = 1 / (1 + Math.exp(-x[i]));
 };
 const erfLoop: MapLoop = (x, y) => {

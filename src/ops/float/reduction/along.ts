@@ -3,6 +3,7 @@ import { DTYPES, type DType, isFloatDType, type TypedArray } from '../../../tens
 import { formatShape, normalizeDim, type Shape } from '../../../tensor/shape.ts';
 import { Tensor, viewOf } from '../../../tensor/tensor.ts';
 import type { ReductionOps } from '../../signatures/index.ts';
+import { expFloat32 } from '../elementwise/exp.ts';
 import { computeDType, convert, convertNumbers } from '../elementwise/map.ts';
 import { slicesAlong, stridesInOrder } from '../layout.ts';
 
@@ -78,9 +79,13 @@ const runningSum: LineLoop = (from, base, size, values, _indices, _to, _count, s
     values[p] = s;
   }
 };
-const softmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
+const topOf = (from: TypedArray, base: number, size: number, step: number): number => {
   let top = Number.NEGATIVE_INFINITY;
   for (let j = 0, p = base; j < size; j++, p += step) top = Math.max(top, from[p]);
+  return top;
+};
+const softmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
+  const top = topOf(from, base, size, step);
   let sum = 0;
   for (let j = 0, p = base; j < size; j++, p += step) {
     const e = Math.exp(from[p] - top);
@@ -90,11 +95,28 @@ const softmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, 
   const scale = 1 / sum;
   for (let j = 0, p = base; j < size; j++, p += step) values[p] *= scale;
 };
+const softmaxLineFloat32: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
+  const top = topOf(from, base, size, step);
+  let sum = 0;
+  for (let j = 0, p = base; j < size; j++, p += step) {
+    const e = expFloat32(from[p] - top);
+    values[p] = e;
+    sum += e;
+  }
+  const scale = 1 / sum;
+  for (let j = 0, p = base; j < size; j++, p += step) values[p] *= scale;
+};
 const logSoftmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
-  let top = Number.NEGATIVE_INFINITY;
-  for (let j = 0, p = base; j < size; j++, p += step) top = Math.max(top, from[p]);
+  const top = topOf(from, base, size, step);
   let sum = 0;
   for (let j = 0, p = base; j < size; j++, p += step) sum += Math.exp(from[p] - top);
+  const shift = Math.log(sum);
+  for (let j = 0, p = base; j < size; j++, p += step) values[p] = from[p] - top - shift;
+};
+const logSoftmaxLineFloat32: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
+  const top = topOf(from, base, size, step);
+  let sum = 0;
+  for (let j = 0, p = base; j < size; j++, p += step) sum += expFloat32(from[p] - top);
   const shift = Math.log(sum);
   for (let j = 0, p = base; j < size; j++, p += step) values[p] = from[p] - top - shift;
 };
@@ -244,6 +266,20 @@ export const along: Pick<ReductionOps, AlongName> = {
   },
   // The result is ordered whether or not `sorted` asks for it.
   topk: (x, k, dim, largest) => topk(x, k, dim, largest),
-  softmax: (x, dim) => sameShape(x, dim, 'softmax', floatOr(x.dtype, 'float32'), softmaxLine),
-  logSoftmax: (x, dim) => sameShape(x, dim, 'logSoftmax', floatOr(x.dtype, 'float32'), logSoftmaxLine),
+  softmax: (x, dim) =>
+    sameShape(
+      x,
+      dim,
+      'softmax',
+      floatOr(x.dtype, 'float32'),
+      x.dtype === 'float64' ? softmaxLine : softmaxLineFloat32,
+    ),
+  logSoftmax: (x, dim) =>
+    sameShape(
+      x,
+      dim,
+      'logSoftmax',
+      floatOr(x.dtype, 'float32'),
+      x.dtype === 'float64' ? logSoftmaxLine : logSoftmaxLineFloat32,
+    ),
 };

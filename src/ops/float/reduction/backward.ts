@@ -1,6 +1,7 @@
 import { DTYPES, type TypedArray } from '../../../tensor/dtype.ts';
 import { normalizeDim } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
+import { expFloat32 } from '../elementwise/exp.ts';
 import { inLayout, slicesAlong, stridesInOrder } from '../layout.ts';
 
 /** One line's gradient: `g` of the output, `s` what was saved; lines start at `base` and step by `step`. */
@@ -35,6 +36,11 @@ const logSoftmaxLine: LineGrad = (g, out, y, base, size, step) => {
   for (let j = 0, p = base; j < size; j++, p += step) sum += g[p];
   for (let j = 0, p = base; j < size; j++, p += step) y[p] = g[p] - Math.exp(out[p]) * sum;
 };
+const logSoftmaxLineFloat32: LineGrad = (g, out, y, base, size, step) => {
+  let sum = 0;
+  for (let j = 0, p = base; j < size; j++, p += step) sum += g[p];
+  for (let j = 0, p = base; j < size; j++, p += step) y[p] = g[p] - expFloat32(out[p]) * sum;
+};
 /** Products of the others, as prefix times suffix, so that zeros need no special case. */
 const productLine: LineGrad = (g, x, y, base, size, step) => {
   let before = 1;
@@ -56,7 +62,7 @@ export function softmaxGrad(grad: Tensor, out: Tensor, dim: number): Tensor {
 
 /** Gradient of `logSoftmax` from its output. */
 export function logSoftmaxGrad(grad: Tensor, out: Tensor, dim: number): Tensor {
-  return alongDim(grad, out, dim, logSoftmaxLine);
+  return alongDim(grad, out, dim, out.dtype === 'float64' ? logSoftmaxLine : logSoftmaxLineFloat32);
 }
 
 /** Gradient of `prod` along `dim`; `grad` is already expanded to the shape of `x`. */
