@@ -110,11 +110,12 @@ export abstract class Module<Args extends unknown[] = [Tensor], Out = Tensor> {
 
   /** Adds (or replaces) a child under a computed name. Source: `torch.nn.Module.add_module`. */
   addModule(name: string, module: AnyModule): void {
-    if (name === '' || name.includes('.')) {
+    // A child called like a method would take the method's place.
+    if (name === '' || name.includes('.') || (name in this && !Object.hasOwn(this, name))) {
       throw new ArgumentError({
         fn: 'addModule',
         argument: 'name',
-        expected: 'a name without dots',
+        expected: `a name without dots that is not a member of ${this.typeName} already`,
         got: JSON.stringify(name),
       });
     }

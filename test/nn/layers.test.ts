@@ -59,6 +59,11 @@ describe('containers', () => {
     expect(() => dictionary.get('a')).toThrow(/children are: b/);
   });
 
+  test('a child cannot take the place of a method', () => {
+    expect(() => new nn.Sequential({ forward: new nn.ReLU() })).toThrow(/not a member of Sequential/);
+    expect(() => new nn.ModuleDict({ 'a.b': new nn.ReLU() })).toThrow(/without dots/);
+  });
+
   test('what is not a module is refused by name', () => {
     expect(() => new nn.Sequential({ f: (() => 0) as unknown as nn.Module })).toThrow(/f: expected a Module/);
   });
