@@ -12,7 +12,7 @@ export function panelCount(columns: number): number {
   return Math.ceil(columns / PANEL_COLUMNS);
 }
 
-/** Throws a {@link ShapeError} unless `array` has at least (or exactly, the usual case) the expected length. */
+/** Throws a {@link ShapeError} unless `array` has exactly the expected length. */
 export function checkLength(fn: string, argument: string, array: ArrayLike<number>, length: number): void {
   if (array.length === length) return;
   throw new ShapeError({ fn, argument, expected: `${length} elements`, got: `${array.length}` });
