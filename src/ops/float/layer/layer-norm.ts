@@ -1,5 +1,6 @@
 import { ArgumentError, ShapeError } from '../../../core/errors.ts';
 import { product } from '../../../core/math.ts';
+import type { TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, type Shape } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
 import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
@@ -28,7 +29,7 @@ export function layerNorm(
 ): Tensor {
   const dtype = requireFloat('layerNorm', { input: x, weight, bias });
   const blocks = layerBlocks(x.shape, normalizedShape, weight, bias);
-  const out = normalizeBlocks(x.data, blocks, weight?.data, bias?.data, eps);
+  const out = normalizeBlocks(x.data, blocks, blocks.width, weight?.data, bias?.data, eps);
   return new Tensor({ storage: out, shape: x.shape, dtype });
 }
 
@@ -59,7 +60,7 @@ export function groupNorm(
 ): Tensor {
   const dtype = requireFloat('groupNorm', { input: x, weight, bias });
   const blocks = groupBlocks(x.shape, groups, weight, bias);
-  const out = normalizeBlocks(channelsLastData(x), blocks, weight?.data, bias?.data, eps);
+  const out = normalizeBlocks(channelsLastData(x), blocks, x.shape[1], weight?.data, bias?.data, eps);
   return channelsLastTensor(out, x.shape, dtype);
 }
 
@@ -88,15 +89,18 @@ export function groupNormGrad(
   ];
 }
 
-function normalizeBlocks<T extends Tensor['storage']>(
+function normalizeBlocks<T extends TypedArray>(
   input: T,
   blocks: Blocks,
+  parameters: number,
   weight: ArrayLike<number> | undefined,
   bias: ArrayLike<number> | undefined,
   eps: number,
 ): T {
   const { rows, width, pitch } = blocks;
   const out = allocateLike(input, input.length);
+  const scale = Float64Array.from(weight ?? new Float64Array(parameters).fill(1));
+  const shift = Float64Array.from(bias ?? new Float64Array(parameters));
   for (let block = 0; block < blocks.count; block++) {
     const start = blocks.start(block);
     const parameter = blocks.parameter(block);
@@ -104,15 +108,14 @@ function normalizeBlocks<T extends Tensor['storage']>(
     const invStd = blockInvStd(input, start, rows, width, pitch, mean, eps);
     for (let r = 0, at = start; r < rows; r++, at += pitch) {
       for (let i = 0; i < width; i++) {
-        const v = (input[at + i] - mean) * invStd;
-        out[at + i] = v * (weight ? weight[parameter + i] : 1) + (bias ? bias[parameter + i] : 0);
+        out[at + i] = (input[at + i] - mean) * invStd * scale[parameter + i] + shift[parameter + i];
       }
     }
   }
   return out;
 }
 
-function normalizeBlocksGrad<T extends Tensor['storage']>(
+function normalizeBlocksGrad<T extends TypedArray>(
   gradOut: T,
   input: T,
   blocks: Blocks,
@@ -125,6 +128,7 @@ function normalizeBlocksGrad<T extends Tensor['storage']>(
   const gradWeight = new Float64Array(parameters);
   const gradBias = new Float64Array(parameters);
   const elements = rows * width;
+  const scale = Float64Array.from(weight ?? new Float64Array(parameters).fill(1));
   for (let block = 0; block < blocks.count; block++) {
     const start = blocks.start(block);
     const parameter = blocks.parameter(block);
@@ -138,7 +142,7 @@ function normalizeBlocksGrad<T extends Tensor['storage']>(
         const normal = (input[at + i] - mean) * invStd;
         gradWeight[parameter + i] += g * normal;
         gradBias[parameter + i] += g;
-        const scaled = weight ? g * weight[parameter + i] : g;
+        const scaled = g * scale[parameter + i];
         sum += scaled;
         dot += scaled * normal;
       }
@@ -147,7 +151,7 @@ function normalizeBlocksGrad<T extends Tensor['storage']>(
     dot /= elements;
     for (let r = 0, at = start; r < rows; r++, at += pitch) {
       for (let i = 0; i < width; i++) {
-        const scaled = weight ? gradOut[at + i] * weight[parameter + i] : gradOut[at + i];
+        const scaled = gradOut[at + i] * scale[parameter + i];
         gradInput[at + i] = (scaled - sum - (input[at + i] - mean) * invStd * dot) * invStd;
       }
     }
@@ -160,14 +164,28 @@ function normalizeBlocksGrad<T extends Tensor['storage']>(
   return { input: gradInput, weight: rounded(gradWeight), bias: rounded(gradBias) };
 }
 
-function blockMean(x: ArrayLike<number>, start: number, rows: number, width: number, pitch: number): number {
-  let sum = 0;
-  for (let r = 0, at = start; r < rows; r++, at += pitch) for (let i = 0; i < width; i++) sum += x[at + i];
-  return sum / (rows * width);
+/** Four sums side by side: a single one would wait for each addition to finish. */
+function blockMean(x: TypedArray, start: number, rows: number, width: number, pitch: number): number {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  for (let r = 0, at = start; r < rows; r++, at += pitch) {
+    const end = at + width;
+    let i = at;
+    for (; i + 4 <= end; i += 4) {
+      s0 += x[i];
+      s1 += x[i + 1];
+      s2 += x[i + 2];
+      s3 += x[i + 3];
+    }
+    for (; i < end; i++) s0 += x[i];
+  }
+  return (s0 + s1 + s2 + s3) / (rows * width);
 }
 
 function blockInvStd(
-  x: ArrayLike<number>,
+  x: TypedArray,
   start: number,
   rows: number,
   width: number,
@@ -175,14 +193,26 @@ function blockInvStd(
   mean: number,
   eps: number,
 ): number {
-  let sum = 0;
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
   for (let r = 0, at = start; r < rows; r++, at += pitch) {
-    for (let i = 0; i < width; i++) {
-      const d = x[at + i] - mean;
-      sum += d * d;
+    const end = at + width;
+    let i = at;
+    for (; i + 4 <= end; i += 4) {
+      const d0 = x[i] - mean;
+      const d1 = x[i + 1] - mean;
+      const d2 = x[i + 2] - mean;
+      const d3 = x[i + 3] - mean;
+      s0 += d0 * d0;
+      s1 += d1 * d1;
+      s2 += d2 * d2;
+      s3 += d3 * d3;
     }
+    for (; i < end; i++) s0 += (x[i] - mean) * (x[i] - mean);
   }
-  return 1 / Math.sqrt(sum / (rows * width) + eps);
+  return 1 / Math.sqrt((s0 + s1 + s2 + s3) / (rows * width) + eps);
 }
 
 function layerBlocks(
