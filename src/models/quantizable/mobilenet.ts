@@ -9,12 +9,15 @@ import {
 } from '../mobilenet.ts';
 import { fuseChain, type QuantizableModel } from './fusable.ts';
 
-/** Source: `torchvision.models.quantization.mobilenetv2.QuantizableInvertedResidual`. */
+/**
+ * {@link InvertedResidual} whose addition is a module. A block without a shortcut has none, since an addition that never
+ * runs has no range to observe. Source: `torchvision.models.quantization.mobilenetv2.QuantizableInvertedResidual`.
+ */
 export class QuantizableInvertedResidual extends InvertedResidual {
-  skip_add: FloatFunctional = new FloatFunctional();
+  skip_add: FloatFunctional | null = this.useResConnect ? new FloatFunctional() : null;
 
   override forward(x: Tensor): Tensor {
-    return this.useResConnect ? this.skip_add.add(x, this.conv(x)) : this.conv(x);
+    return this.skip_add ? this.skip_add.add(x, this.conv(x)) : this.conv(x);
   }
 }
 
