@@ -136,6 +136,31 @@ describe('memory layout', () => {
   });
 });
 
+test('integer max pools keep their dtype', () => {
+  const x = tensor(
+    [
+      [
+        [
+          [1, -7, 3],
+          [4, 5, -6],
+          [-9, -8, -2],
+        ],
+      ],
+    ],
+    { dtype: 'int8' },
+  );
+  const y = maxPool2d(x, 2, { stride: 1 });
+  expect(y.dtype).toBe('int8');
+  expect(y.toArray()).toEqual([
+    [
+      [
+        [5, 5],
+        [5, 5],
+      ],
+    ],
+  ]);
+});
+
 describe('batch statistics', () => {
   test('stay accurate for a mean far from zero', () => {
     const x = dispatch('add', normal(512, 2, 4, 4), 10000, 1);
@@ -308,6 +333,7 @@ describe('errors name the argument', () => {
     ['bag offsets', () => embeddingBag(int([0, 1]), zeros([4, 2]), int([1])), ArgumentError, /offsets/],
     ['one-hot classes', () => oneHot(int([3]), 2), ArgumentError, /oneHot/],
     ['dropout probability', () => dropout(rand([2]), 1.5), ArgumentError, /probability/],
+    ['half pool', () => maxPool2d(zeros([1, 1, 4, 4], { dtype: 'float16' }), 2), DTypeError, /float16/],
     [
       'integer convolution',
       () => conv1d(zeros([1, 1, 3], { dtype: 'int32' }), zeros([1, 1, 1], { dtype: 'int32' })),

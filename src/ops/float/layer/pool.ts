@@ -1,4 +1,4 @@
-import { ArgumentError, ShapeError } from '../../../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../../../core/errors.ts';
 import { product } from '../../../core/math.ts';
 import {
   avgPoolF32,
@@ -7,7 +7,7 @@ import {
   maxPoolGradF32,
   type PoolSizesF32,
 } from '../../../kernels/f32/pooling.ts';
-import type { TypedArray } from '../../../tensor/dtype.ts';
+import { DTYPES, type TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, type Shape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { AvgPoolGeometry, PoolGeometry } from '../../signatures/layer.ts';
@@ -29,6 +29,15 @@ const argmaxima = new WeakMap<TypedArray, Int32Array>();
 
 /** Max pooling over 1 to 3 spatial dimensions, channels-last. NaN wins. Source: `torch.max_pool2d`. */
 export function maxPool(fn: string, x: Tensor, geometry: PoolGeometry): Tensor {
+  if (DTYPES[x.dtype].encoded) {
+    throw new DTypeError({
+      fn,
+      argument: 'input',
+      expected: 'float32, float64 or an integer type',
+      got: x.dtype,
+      fix: "Convert it with to('float32').",
+    });
+  }
   const windows = slidingWindows(fn, x.shape, geometry, true);
   const sizes = sizesOf(x.shape);
   const input = channelsLastData(x);
