@@ -384,6 +384,10 @@ describe.each(builds)('qConv (%s)', (kernelBuild) => {
     expect(() => qConv(packed, input, conv.geometry, { ...epilogue, zeroPoint: 256 })).toThrow(/0\.\.255/);
     expect(() => packed.setQuantization({ ...conv, inputScale: 0, output: null })).toThrow(/positive finite/);
     expect(() => packConvWeights({ ...conv, taps: 2, engine: packed.engine })).toThrow(ShapeError);
+    const weightZeroPoints = new Int32Array(conv.outChannels).fill(128);
+    expect(() => packConvWeights({ ...conv, taps: 1, weightZeroPoints, engine: packed.engine })).toThrow(
+      /-128\.\.127/,
+    );
     packed.free();
     expect(() => qConv(packed, input, conv.geometry, epilogue)).toThrow(/freed/);
   });

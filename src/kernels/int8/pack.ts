@@ -357,7 +357,7 @@ function positiveScale(fn: string, argument: string, value: number): number {
  *
  * @param weights channels-last weights; a linear layer is a convolution with one tap.
  * @returns the packed weights, to be completed by {@link PackedConvWeights.setQuantization}.
- * @throws ShapeError when sizes do not fit together.
+ * @throws ShapeError when sizes do not fit together, ArgumentError for zero points outside of the weights' dtype.
  * @example
  * const packed = packConvWeights({ weight, outChannels: 64, taps: 9, inChannelsPerGroup: 64, groups: 1, weightZeroPoints: new Int32Array(64) });
  * packed.setQuantization({ bias, inputScale: 0.02, inputZeroPoint: 128, weightScales, output: { scale: 0.05, zeroPoint: 3 } });
@@ -410,6 +410,16 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
       argument: 'weightZeroPoints',
       expected: `${outChannels} elements`,
       got: `${weightZeroPoints.length}`,
+    });
+  }
+  const [least, most] = weight instanceof Int8Array ? [-128, 127] : [0, 255];
+  const outside = Array.from(weightZeroPoints).find((z) => !(Number.isInteger(z) && z >= least && z <= most));
+  if (outside !== undefined) {
+    throw new ArgumentError({
+      fn,
+      argument: 'weightZeroPoints',
+      expected: `integers in ${least}..${most}`,
+      got: `${outside}`,
     });
   }
   const format = panelFormat(weights, engine.exactDot8);
