@@ -9,6 +9,7 @@ import {
   referenceMinMax,
   referenceQuantize,
 } from '../reference/int8_elementwise.ts';
+import { qConvFloat } from './conv.ts';
 import { buildLookupTable, qAdd, qClamp, qLookup } from './elementwise.ts';
 import { qLinearDynamic } from './linear-dynamic.ts';
 import { packConvWeights } from './pack.ts';
@@ -203,6 +204,15 @@ describe.each(builds)('element-wise int8 (%s)', (build) => {
         expect(Array.from(relu)).toEqual(Array.from(expected, (v) => Math.max(v, 0)));
       }
       expect(() => qLinearDynamic(packed, new Float32Array(k).fill(Number.NaN))).toThrow(/NaN/);
+      // The same array with other numbers counts as new; a static use in between does not disturb.
+      const x = Float32Array.from({ length: rows * k }, (_, i) => Math.cos(i));
+      const before = qLinearDynamic(packed, x);
+      packed.setQuantization({ bias: null, inputScale: 3, inputZeroPoint: 8, weightScales, output: null });
+      qConvFloat(packed, new Uint8Array(rows * k), linearGeometry(rows));
+      bias.fill(1000);
+      packed.setDynamicQuantization(bias, weightScales);
+      const after = qLinearDynamic(packed, x);
+      after.forEach((v, i) => void expect(v).toBeCloseTo(before[i] - ((i % n) - 2) + 1000, 2));
     }
     expect(engine.memory()).toMatchObject({ packedBytes: 0, packedCount: 0, scratchBytes: 0 });
   });

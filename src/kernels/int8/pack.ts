@@ -48,7 +48,7 @@ interface QuantizationState {
   readonly floatBias: Float32Array | null;
 }
 
-/** Arrays of {@link PackedConvWeights.setDynamicQuantization} and where they were put. */
+/** Copies of the arguments of {@link PackedConvWeights.setDynamicQuantization}, and where they were put. */
 interface DynamicState {
   readonly bias: Float32Array | null;
   readonly weightScales: Float32Array;
@@ -192,12 +192,13 @@ export class PackedConvWeights {
 
   /**
    * Stores what stays the same between the calls of a dynamic layer: weight scales and bias, padded to whole panels.
-   * Nothing happens when they are the arrays of the previous call.
+   * Nothing happens when the numbers are those of the previous call.
    */
   setDynamicQuantization(bias: Float32Array | null, weightScales: Float32Array): void {
     const fn = 'PackedConvWeights.setDynamicQuantization';
     this.#checkLive(fn);
-    if (this.#dynamic?.bias === bias && this.#dynamic.weightScales === weightScales) return;
+    const old = this.#dynamic;
+    if (old && sameNumbers(old.bias, bias) && sameNumbers(old.weightScales, weightScales)) return;
     checkPerChannel(fn, 'bias', bias, this.outChannels);
     checkPerChannel(fn, 'weightScales', weightScales, this.outChannels);
     weightScales.forEach((scale, c) => void positiveScale(fn, `weightScales[${c}]`, scale));
@@ -212,7 +213,13 @@ export class PackedConvWeights {
     this.weightSums.forEach((sum, c) => {
       i32[(sums >> 2) + paddedChannel(this.format, this.outChannels, c)] = sum;
     });
-    this.#dynamic = { bias, weightScales, sums, scales, floatBias };
+    this.#dynamic = {
+      bias: bias?.slice() ?? null,
+      weightScales: weightScales.slice(),
+      sums,
+      scales,
+      floatBias,
+    };
   }
 
   /**
