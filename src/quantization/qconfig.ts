@@ -332,7 +332,7 @@ export function assertValidQConfig(qconfig: QConfig | null | undefined, module: 
 export function activationIsMemoryless(qconfig: QConfig): boolean {
   const made = qconfig.activation();
   const observer = made instanceof FakeQuantizeBase ? made.activationPostProcess : made;
-  return observer instanceof MovingAverageMinMaxObserver && observer.averagingConstant === 1;
+  return 'averagingConstant' in observer && observer.averagingConstant === 1;
 }
 
 /** True for configurations whose outputs share their input's observer. Source: `is_reuse_input_qconfig`. */

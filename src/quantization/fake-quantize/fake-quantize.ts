@@ -48,6 +48,9 @@ export abstract class FakeQuantizeBase extends ObserverBase {
   declare readonly dtype: QuantizedDType;
   override readonly qscheme: QScheme;
   override readonly chAxis: number;
+  /** Smallest and largest integer that values are rounded to. */
+  readonly quantMin: number;
+  readonly quantMax: number;
   declare readonly activationPostProcess: RangeObserver;
   /** uint8 of [1]: 1 while the output is rounded. */
   declare fakeQuantEnabled: Tensor;
@@ -71,17 +74,11 @@ export abstract class FakeQuantizeBase extends ObserverBase {
     }
     this.qscheme = observer.qscheme;
     this.chAxis = observer.chAxis;
+    this.quantMin = observer.quantMin;
+    this.quantMax = observer.quantMax;
     this.registerBuffer('fakeQuantEnabled', fromStorage(Uint8Array.of(1), [1], 'uint8'));
     this.registerBuffer('observerEnabled', fromStorage(Uint8Array.of(1), [1], 'uint8'));
     this.addModule(POST_PROCESS, observer);
-  }
-
-  get quantMin(): number {
-    return this.activationPostProcess.quantMin;
-  }
-
-  get quantMax(): number {
-    return this.activationPostProcess.quantMax;
   }
 
   /** Starts (or stops) rounding. Source: `enable_fake_quant`. */

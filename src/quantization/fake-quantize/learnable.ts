@@ -48,13 +48,19 @@ export class LearnableFakeQuantize extends FakeQuantizeBase {
   declare learningEnabled: Tensor;
   declare eps: Tensor;
   readonly useGradScaling: boolean;
+  /** Range of the integers; unlike the observer's, `reduceRange` leaves it alone. */
+  override readonly quantMin: number;
+  override readonly quantMax: number;
   /** Bits that the range of integers needs. */
   readonly bitwidth: number;
 
   constructor(options: LearnableFakeQuantizeOptions = {}) {
     const fn = 'LearnableFakeQuantize';
     const { scale = 1, zeroPoint = 0, channelLen, useGradScaling = false, ...rest } = options;
-    super(makeObserver({ quantMin: 0, quantMax: 255, ...rest }, fn), fn);
+    const { quantMin = 0, quantMax = 255 } = rest;
+    super(makeObserver({ ...rest, quantMin, quantMax }, fn), fn);
+    this.quantMin = quantMin;
+    this.quantMax = quantMax;
     if (this.qscheme === 'per_channel_affine_float_qparams') {
       throw new ArgumentError({
         fn,
@@ -188,6 +194,8 @@ interface Rounding {
 /**
  * Fake-quantization that is differentiable in its scale and zero point as well: where a value is clamped the scale's
  * gradient is the clamped integer, elsewhere the rounding error in steps; the zero point learns from clamped values.
+ * Both passes round the zero point to nearest; PyTorch's per-tensor backward truncates it towards zero after adding a
+ * half, which puts negative zero points one off from the forward pass.
  * Source: `at::native::_fake_quantize_learnable_per_tensor_affine_backward` and its per-channel sibling.
  */
 function fakeQuantizeLearnable(
@@ -247,13 +255,14 @@ function learnableGradients(
     for (const end = i + inner; i < end; i++, at++) {
       const rounded = roundHalfEven(fround(values[i] * inverse)) + z;
       const q = Math.min(Math.max(rounded, quantMin), quantMax);
-      if (rounded === q) dx[i] = dy[i];
-      if (q === quantMin || q === quantMax) {
+      if (rounded === q) {
+        dx[i] = dy[i];
+        // The product is not rounded before the subtraction, as PyTorch's fused multiply-add does.
+        const error = fround((q - z) * s - values[i]);
+        dScale[c][at] = fround(fround(dy[i] * error) * inverse) * scaling;
+      } else {
         dZero[c][at] = fround(dy[i] * zeroGrad) * scaling;
         dScale[c][at] = fround(dy[i] * (q - z)) * scaling;
-      } else {
-        const error = fround(fround((q - z) * s) - values[i]);
-        dScale[c][at] = fround(fround(dy[i] * error) * inverse) * scaling;
       }
     }
   }

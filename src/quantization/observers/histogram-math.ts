@@ -33,7 +33,7 @@ export function histc(
   const counts = new Uint32Array(bins + 1);
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
-    if (v >= left && v <= right) counts[fround(fround(fround(v - left) * bins) / width) | 0]++;
+    if (v >= left && v <= right) counts[fround(fround(fround(v - left) / width) * bins) | 0]++;
   }
   // The last bin holds its right edge.
   counts[bins - 1] += counts[bins];
