@@ -1,4 +1,4 @@
-import { product } from '../core/math.ts';
+import { product, roundHalfEven } from '../core/math.ts';
 import { DTYPES } from './dtype.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -66,6 +66,9 @@ function formatBody(
 ): string {
   const summarize = product(shape) > THRESHOLD;
   const format = numberFormat(shownValues(values, shape, summarize), kind);
+  // PyTorch sizes columns by the nonzero numbers alone.
+  const blank =
+    kind !== 'bool' && shownValues(values, shape, summarize).every((v) => v === 0 || !Number.isFinite(v));
   const level = (d: number, at: number, inner: number): string => {
     if (d === shape.length) return format(values[at]);
     const n = shape[d];
@@ -81,7 +84,7 @@ function formatBody(
     const pad = ' '.repeat(indent + d + 1);
     if (d === shape.length - 1) {
       const parts = picks.map((i) => (i < 0 ? ' ...' : format(values[at + i])));
-      const width = Math.max(1, Math.floor((LINE_WIDTH - indent - d) / (parts[0].length + 2)));
+      const width = Math.max(1, Math.floor((LINE_WIDTH - indent - d) / ((blank ? 1 : parts[0].length) + 2)));
       const lines: string[] = [];
       for (let i = 0; i < parts.length; i += width) lines.push(parts.slice(i, i + width).join(', '));
       return `[${lines.join(`,\n${pad}`)}]`;
@@ -139,7 +142,8 @@ function special(v: number): string | null {
 }
 
 function toFixedSigned(v: number): string {
-  const s = v.toFixed(PRECISION);
+  // Only odd multiples of 1/32 lie halfway between two numbers of four decimals; C rounds those to even.
+  const s = (Number.isInteger(v * 32) ? roundHalfEven(v * 1e4) / 1e4 : v).toFixed(PRECISION);
   return Object.is(v, -0) ? `-${s}` : s;
 }
 
