@@ -22,38 +22,30 @@ export function floatValues(x: Tensor, axis = -1): { readonly values: Float32Arr
  * Source: `torch.aminmax`.
  */
 export function extrema(values: Float32Array, from = 0, to: number = values.length): [number, number] {
-  let low0 = values[from];
-  let low1 = low0;
-  let high0 = low0;
-  let high1 = low0;
-  // 0 · v is NaN for NaN and infinities, so one flag for four elements keeps comparisons out of the common path.
-  let flag = 0;
+  let low = values[from];
+  let high = low;
+  // 0 · v is NaN for NaN and infinities; two sums, so that neither addition waits for the other.
+  let even = 0;
+  let odd = 0;
   let i = from;
-  for (; i + 3 < to; i += 4) {
+  for (; i + 1 < to; i += 2) {
     const a = values[i];
     const b = values[i + 1];
-    const c = values[i + 2];
-    const d = values[i + 3];
-    const ab = a < b;
-    const cd = c < d;
-    const lowAB = ab ? a : b;
-    const highAB = ab ? b : a;
-    const lowCD = cd ? c : d;
-    const highCD = cd ? d : c;
-    if (lowAB < low0) low0 = lowAB;
-    if (highAB > high0) high0 = highAB;
-    if (lowCD < low1) low1 = lowCD;
-    if (highCD > high1) high1 = highCD;
-    flag += (a + b + c + d) * 0;
+    if (a < low) low = a;
+    if (a > high) high = a;
+    if (b < low) low = b;
+    if (b > high) high = b;
+    even += a * 0;
+    odd += b * 0;
   }
-  for (; i < to; i++) {
+  if (i < to) {
     const a = values[i];
-    if (a < low0) low0 = a;
-    if (a > high0) high0 = a;
-    flag += a * 0;
+    if (a < low) low = a;
+    if (a > high) high = a;
+    even += a * 0;
   }
-  if (flag !== 0) for (let j = from; j < to; j++) if (Number.isNaN(values[j])) return [NaN, NaN];
-  return [Math.min(low0, low1), Math.max(high0, high1)];
+  if (even + odd !== 0) for (let j = from; j < to; j++) if (Number.isNaN(values[j])) return [NaN, NaN];
+  return [low, high];
 }
 
 /** Smallest and largest of each slice along `axis`, NaN where a slice holds one. */
