@@ -1,7 +1,7 @@
 import { product, roundHalfEven } from '../../core/math.ts';
 import { dispatch } from '../../ops/dispatch.ts';
 import type { QuantizedOps, QuantizeOps } from '../../ops/signatures/index.ts';
-import { DTYPES } from '../../tensor/dtype.ts';
+import { DTYPES, isFloatDType } from '../../tensor/dtype.ts';
 import { fromStorage } from '../../tensor/tensor.ts';
 import type { RulesOf } from './rule.ts';
 
@@ -35,11 +35,12 @@ export const quantizeRules: RulesOf<QuantizeOps & QuantizedOps> = {
     const mask = inside.storage as Float32Array;
     const scale = scales.data;
     const zeroPoint = zeroPoints.data;
+    const float = isFloatDType(zeroPoints.dtype);
     const channels = x.shape[axis];
     const inner = product(x.shape.slice(axis + 1));
     for (let block = 0, at = 0; at < data.length; block++, at += inner) {
       const c = block % channels;
-      markInside(data, mask, at, at + inner, scale[c], zeroPoint[c], qmin, qmax);
+      markInside(data, mask, at, at + inner, scale[c], zeroPoint[c], qmin, qmax, float ? zeroPoint[c] : 0);
     }
     return (grad) => [dispatch('mul', grad, inside)];
   },
@@ -72,10 +73,11 @@ function markInside(
   zeroPoint: number,
   qmin: number,
   qmax: number,
+  beforeRounding = 0,
 ): void {
   const inverse = Math.fround(1 / Math.fround(scale));
   for (let i = from; i < to; i++) {
-    const q = roundHalfEven(Math.fround(x[i] * inverse)) + zeroPoint;
+    const q = roundHalfEven(Math.fround(x[i] * inverse + beforeRounding)) + (zeroPoint - beforeRounding);
     mask[i] = q >= qmin && q <= qmax ? 1 : 0;
   }
 }

@@ -212,14 +212,16 @@ function fakeQuantizePerChannel(
   const inner = product(x.shape.slice(dim + 1));
   const values = x.numbers();
   const out = DTYPES[x.dtype].allocate(values.length);
-  for (let c = 0; c < channels; c++) checkRange(fn, z[c], qmin, qmax);
+  const floatZeroPoints = isFloatDType(zeroPoints.dtype);
+  if (!floatZeroPoints) for (let c = 0; c < channels; c++) checkRange(fn, z[c], qmin, qmax);
   for (let start = 0, slice = 0; start < values.length; start += inner, slice++) {
     const c = slice % channels;
-    fakeQuantizeFlat(values, out, start, start + inner, s[c], z[c], qmin, qmax);
+    fakeQuantizeFlat(values, out, start, start + inner, s[c], z[c], qmin, qmax, floatZeroPoints ? z[c] : 0);
   }
   return fromStorage(out, x.shape, x.dtype);
 }
 
+/** `beforeRounding` is the part of the zero point that is added before rounding: all of it where it is a float. */
 function fakeQuantizeFlat(
   x: ArrayLike<number>,
   out: TypedArray,
@@ -229,11 +231,12 @@ function fakeQuantizeFlat(
   zeroPoint: number,
   qmin: number,
   qmax: number,
+  beforeRounding = 0,
 ): void {
   const step = Math.fround(scale);
   const inverse = Math.fround(1 / step);
   for (let i = from; i < to; i++) {
-    const q = Math.fround(x[i] * inverse) + ROUND - ROUND + zeroPoint;
+    const q = Math.fround(x[i] * inverse + beforeRounding) + ROUND - ROUND + (zeroPoint - beforeRounding);
     out[i] = ((q < qmin ? qmin : q > qmax ? qmax : q) - zeroPoint) * step;
   }
 }
