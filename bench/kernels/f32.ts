@@ -135,8 +135,8 @@ function resnet20Step(engine: Engine): KernelBenchmark {
           engine,
         });
         const isShortcut = g.kernel[0] === 1;
-        const y = isShortcut ? addF32(out, output, { relu: true, engine }) : reluF32(out, engine);
-        const gradOut = reluGradF32(output, y, engine);
+        const y = isShortcut ? addF32(out, output, { relu: true, engine }) : reluF32(out, { engine });
+        const gradOut = reluGradF32(output, y, { engine });
         batchNormBackwardF32({
           gradOut,
           x,
@@ -278,8 +278,8 @@ function bandwidth(engine: Engine): KernelBenchmark[] {
     run,
   });
   return [
-    row('relu', 2, () => reluF32(x, engine)),
-    row('relu grad', 3, () => reluGradF32(g, x, engine)),
+    row('relu', 2, () => reluF32(x, { engine })),
+    row('relu grad', 3, () => reluGradF32(g, x, { engine })),
     row('add', 3, () => addF32(x, g, { engine })),
     row('batch norm forward', 2, () =>
       batchNormForwardF32({ x, rows, channels, gamma: ones, beta: ones, eps: 1e-5, engine }),

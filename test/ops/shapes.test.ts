@@ -256,8 +256,18 @@ test('dropout draws the mask of PyTorch under the same seed', () => {
   expect(equal(nhwc.view(3, 4), y)).toBe(true);
 });
 
-test('a relu keeps NaN of either sign and clears negative zero', () => {
-  const bits = new Uint32Array([0x7fc00000, 0xffc00000, 0x80000000, 0xff800000, 0x7f800000, 0x80000001]);
-  const y = new Tensor({ storage: new Float32Array(bits.buffer), shape: [6], dtype: 'float32' }).relu();
-  expect(Array.from(y.data)).toEqual([Number.NaN, Number.NaN, 0, 0, Number.POSITIVE_INFINITY, 0]);
-});
+test.each([1, 512])(
+  'a relu keeps NaN of either sign and negative zero, in short and long arrays (%i×)',
+  (times) => {
+    // torch.relu(torch.tensor([-0.])) is -0.
+    const bits = [0x7fc00000, 0xffc00000, 0x80000000, 0xff800000, 0x7f800000, 0x80000001, 0, 0x3f800000];
+    const long = Uint32Array.from({ length: bits.length * times }, (_, i) => bits[i % bits.length]);
+    const x = new Tensor({ storage: new Float32Array(long.buffer), shape: [long.length], dtype: 'float32' });
+    const y = x.requiresGrad_().relu();
+    const expected = [Number.NaN, Number.NaN, -0, 0, Number.POSITIVE_INFINITY, 0, 0, 1];
+    expect(Array.from(y.data)).toEqual(Array.from(long, (_, i) => expected[i % bits.length]));
+    y.sum().backward();
+    const slopes = [1, 1, 0, 0, 1, 0, 0, 1];
+    expect(Array.from(x.grad?.data ?? [])).toEqual(Array.from(long, (_, i) => slopes[i % bits.length]));
+  },
+);

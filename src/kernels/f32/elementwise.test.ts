@@ -19,14 +19,14 @@ describe.each(builds)('float32 element-wise kernels (%s)', (build) => {
     const b = randomFloats(2, length);
     for (const [i, special] of [NaN, Infinity, -Infinity, -0, 0].entries()) if (i < length) a[i] = special;
     const before = engine.memory();
-    expect(reluF32(a, engine)).toEqual(a.map((x) => (x < 0 ? 0 : x)));
-    expect(reluGradF32(b, a, engine)).toEqual(b.map((g, i) => (a[i] <= 0 ? 0 : g)));
+    expect(reluF32(a, { engine })).toEqual(a.map((x) => (x < 0 ? 0 : x)));
+    expect(reluGradF32(b, a, { engine })).toEqual(b.map((g, i) => (a[i] <= 0 ? 0 : g)));
     expect(addF32(a, b, { engine })).toEqual(a.map((x, i) => x + b[i]));
     expect(addF32(a, b, { alpha: 0.3, engine })).toEqual(a.map((x, i) => x + fround(fround(0.3) * b[i])));
     expect(addF32(a, b, { relu: true, engine })).toEqual(
       a.map((x, i) => (fround(x + b[i]) < 0 ? 0 : x + b[i])),
     );
-    expect(mulF32(a, b, engine)).toEqual(a.map((x, i) => x * b[i]));
+    expect(mulF32(a, b, { engine })).toEqual(a.map((x, i) => x * b[i]));
     expect(scaleF32(a, -1.7, engine)).toEqual(a.map((x) => fround(-1.7) * x));
     expect(sumF32(b, engine)).toBeCloseTo(
       b.reduce((s, x) => s + x, 0),
@@ -149,7 +149,7 @@ describe.each(builds)('float32 element-wise kernels (%s)', (build) => {
   });
 
   it('names arrays of different lengths', () => {
-    expect(() => mulF32(new Float32Array(2), new Float32Array(3), engine)).toThrow(
+    expect(() => mulF32(new Float32Array(2), new Float32Array(3), { engine })).toThrow(
       /mulF32: b: expected 2 elements, got 3/,
     );
   });

@@ -2,14 +2,28 @@ import { engine as defaultEngine, type Engine } from '../engine.ts';
 import { inBlocks } from './blocks.ts';
 import { checkLength } from './panels.ts';
 
+/** Options of the element-wise functions: `out` is written in place when given. */
+export interface ElementwiseOptions {
+  readonly out?: Float32Array;
+  readonly engine?: Engine;
+}
+
+/** The array a result goes to: `out` if given, of the right length, else a fresh one. */
+function resultArray(fn: string, out: Float32Array | undefined, length: number): Float32Array {
+  if (!out) return new Float32Array(length);
+  checkLength(fn, 'out', out, length);
+  return out;
+}
+
 /**
  * `x < 0 ? 0 : x`; NaN and −0 pass through. `torch.relu`.
  *
  * @example
  * const y = reluF32(x);
  */
-export function reluF32(x: Float32Array, engine: Engine = defaultEngine): Float32Array {
-  const out = new Float32Array(x.length);
+export function reluF32(x: Float32Array, options: ElementwiseOptions = {}): Float32Array {
+  const { engine = defaultEngine } = options;
+  const out = resultArray('reluF32', options.out, x.length);
   inBlocks(engine, [x], [out], ([a], [o], n) => engine.kernels.f32_relu(a, n, o));
   return out;
 }
@@ -25,10 +39,11 @@ export function reluF32(x: Float32Array, engine: Engine = defaultEngine): Float3
 export function reluGradF32(
   gradOut: Float32Array,
   activation: Float32Array,
-  engine: Engine = defaultEngine,
+  options: ElementwiseOptions = {},
 ): Float32Array {
+  const { engine = defaultEngine } = options;
   checkLength('reluGradF32', 'activation', activation, gradOut.length);
-  const out = new Float32Array(gradOut.length);
+  const out = resultArray('reluGradF32', options.out, gradOut.length);
   inBlocks(engine, [gradOut, activation], [out], ([g, y], [o], n) =>
     engine.kernels.f32_relu_grad(g, y, n, o),
   );
@@ -46,16 +61,11 @@ export function reluGradF32(
 export function addF32(
   a: Float32Array,
   b: Float32Array,
-  options: {
-    readonly alpha?: number;
-    readonly relu?: boolean;
-    readonly out?: Float32Array;
-    readonly engine?: Engine;
-  } = {},
+  options: ElementwiseOptions & { readonly alpha?: number; readonly relu?: boolean } = {},
 ): Float32Array {
-  const { alpha = 1, relu = false, out = new Float32Array(a.length), engine = defaultEngine } = options;
+  const { alpha = 1, relu = false, engine = defaultEngine } = options;
   checkLength('addF32', 'b', b, a.length);
-  checkLength('addF32', 'out', out, a.length);
+  const out = resultArray('addF32', options.out, a.length);
   inBlocks(engine, [a, b], [out], ([p, q], [o], n) =>
     engine.kernels.f32_add(p, q, alpha, n, relu ? 0 : -Infinity, o),
   );
@@ -69,9 +79,10 @@ export function addF32(
  * @example
  * const masked = mulF32(x, mask);
  */
-export function mulF32(a: Float32Array, b: Float32Array, engine: Engine = defaultEngine): Float32Array {
+export function mulF32(a: Float32Array, b: Float32Array, options: ElementwiseOptions = {}): Float32Array {
+  const { engine = defaultEngine } = options;
   checkLength('mulF32', 'b', b, a.length);
-  const out = new Float32Array(a.length);
+  const out = resultArray('mulF32', options.out, a.length);
   inBlocks(engine, [a, b], [out], ([p, q], [o], n) => engine.kernels.f32_mul(p, q, n, o));
   return out;
 }

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../../core/errors.ts';
 import type { Generator } from '../../../core/random.ts';
+import { reluF32 } from '../../../kernels/f32/elementwise.ts';
 import { DTYPES } from '../../../tensor/dtype.ts';
 import { formatShape } from '../../../tensor/shape.ts';
 import { Tensor, viewOf } from '../../../tensor/tensor.ts';
@@ -8,25 +9,27 @@ import { dense, inLayout } from '../layout.ts';
 import { bitsOf, float32Bits } from './bits.ts';
 import { erf } from './erf.ts';
 import { expFloat32 } from './exp.ts';
-import { type MapLoop, map, mapFloat } from './map.ts';
+import { KERNEL_LENGTH, type MapLoop, map, mapFloat } from './map.ts';
 import { type ZipLoop, zip } from './zip.ts';
 
 /**
  * Clearing by sign in the integer bits has no branch to mispredict. Every negative number's bits are, as a signed
- * integer, at most those of −∞; NaNs of either sign lie above it and pass through, as in PyTorch.
+ * integer, at most those of −∞; NaNs of either sign lie above it and pass through, as in PyTorch. So does −0, whose bits
+ * alone turn positive when decremented.
  */
 const reluBits = (x: Int32Array, y: Int32Array): void => {
   for (let i = 0; i < y.length; i++) {
     const v = x[i];
-    y[i] = v & (~(v >> 31) | ((-8388608 - v) >> 31));
+    y[i] = v & (~(((v - 1) | 0) >> 31) | ((-8388608 - v) >> 31));
   }
 };
 const reluLoop: MapLoop = (x, y) => {
   if (x instanceof Float32Array && y instanceof Float32Array) {
-    reluBits(bitsOf(x), bitsOf(y));
+    if (y.length >= KERNEL_LENGTH) reluF32(x, { out: y });
+    else reluBits(bitsOf(x), bitsOf(y));
     return;
   }
-  for (let i = 0; i < y.length; i++) y[i] = Math.max(x[i], 0);
+  for (let i = 0; i < y.length; i++) y[i] = x[i] < 0 ? 0 : x[i];
 };
 /** NaN compares false with both bounds and passes through. */
 const clampBits = (x: Float32Array, xb: Int32Array, y: Int32Array, min: number, max: number): void => {

@@ -1,11 +1,26 @@
 import { DTypeError } from '../../../core/errors.ts';
+import { addF32, mulF32 } from '../../../kernels/f32/elementwise.ts';
+import type { TypedArray } from '../../../tensor/dtype.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { ElementwiseOps } from '../../signatures/index.ts';
-import { floatResult } from './map.ts';
+import { floatResult, KERNEL_LENGTH } from './map.ts';
 import { resultDType, type ZipLoop, zip } from './zip.ts';
+
+function isFloat32(x: TypedArray): x is Float32Array {
+  return x instanceof Float32Array;
+}
+
+/** `n` neighbouring elements from `from` on. */
+function run(x: Float32Array, from: number, n: number): Float32Array {
+  return x.length === n ? x : x.subarray(from, from + n);
+}
 
 const addLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   if (m === 1 && an === 1 && bn === 1) {
+    if (n >= KERNEL_LENGTH && isFloat32(a) && isFloat32(b) && isFloat32(y)) {
+      addF32(run(a, ao, n), run(b, bo, n), { out: run(y, yo, n) });
+      return;
+    }
     for (let j = 0; j < n; j++) y[yo + j] = a[ao + j] + b[bo + j];
     return;
   }
@@ -33,6 +48,10 @@ const subLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
 };
 const mulLoop: ZipLoop = (a, ao, am, an, b, bo, bm, bn, y, yo, m, n) => {
   if (m === 1 && an === 1 && bn === 1) {
+    if (n >= KERNEL_LENGTH && isFloat32(a) && isFloat32(b) && isFloat32(y)) {
+      mulF32(run(a, ao, n), run(b, bo, n), { out: run(y, yo, n) });
+      return;
+    }
     for (let j = 0; j < n; j++) y[yo + j] = a[ao + j] * b[bo + j];
     return;
   }

@@ -1,9 +1,11 @@
+import { reluGradF32 } from '../../../kernels/f32/elementwise.ts';
 import { DTYPES, type TypedArray } from '../../../tensor/dtype.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
 import { broadcastInLayout, dense } from '../layout.ts';
 import { bitsOf } from './bits.ts';
 import { erf } from './erf.ts';
 import { expFloat32 } from './exp.ts';
+import { KERNEL_LENGTH } from './map.ts';
 
 /** One activation's gradient over flat runs: `g` is the output's gradient, `s` what the rule saved (input or output). */
 export type BackwardLoop = (g: TypedArray, s: TypedArray, y: TypedArray, p: number, q: number) => void;
@@ -17,18 +19,19 @@ export function activationGrad(grad: Tensor, saved: Tensor, loop: BackwardLoop, 
 }
 
 /**
- * Keeps the gradient where the output is not zero. On the integer bits, `o | −o` is negative exactly for o ≠ 0, which
- * needs no branch (relu never gives −0).
+ * Keeps the gradient where the output is not zero. On the integer bits without the sign, `v | −v` is negative exactly for
+ * v ≠ 0, which needs no branch.
  */
 const reluBits = (g: Int32Array, o: Int32Array, y: Int32Array): void => {
   for (let i = 0; i < y.length; i++) {
-    const v = o[i];
+    const v = o[i] << 1;
     y[i] = g[i] & ((v | -v) >> 31);
   }
 };
 export const reluGrad: BackwardLoop = (g, out, y) => {
   if (g instanceof Float32Array && out instanceof Float32Array && y instanceof Float32Array) {
-    reluBits(bitsOf(g), bitsOf(out), bitsOf(y));
+    if (y.length >= KERNEL_LENGTH) reluGradF32(g, out, { out: y });
+    else reluBits(bitsOf(g), bitsOf(out), bitsOf(y));
     return;
   }
   for (let i = 0; i < y.length; i++) y[i] = out[i] === 0 ? 0 : g[i];

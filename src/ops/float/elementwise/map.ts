@@ -9,6 +9,9 @@ import { dense } from '../layout.ts';
  */
 export type MapLoop = (x: TypedArray, y: TypedArray, p: number, q: number) => void;
 
+/** From this many float32 elements on, a SIMD kernel is worth the copies into and out of its memory. */
+export const KERNEL_LENGTH: number = 1024;
+
 /** The dtype a float function gives for this input: integers and bools become float32. */
 export function floatResult(dtype: DType): DType {
   return isFloatDType(dtype) ? dtype : 'float32';
