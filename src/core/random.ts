@@ -1,5 +1,13 @@
 import { ArgumentError } from './errors.ts';
 
+/** A place in the stream of a {@link Generator}. */
+export interface GeneratorState {
+  readonly words: Uint32Array;
+  readonly next: number;
+  readonly seed: number;
+  readonly spareNormal: number | null;
+}
+
 /**
  * Mersenne Twister 19937, with PyTorch's ways of turning its words into numbers, so that the same seed gives
  * the same `rand`, `randn` and `randperm` as `torch.manual_seed` on the CPU.
@@ -47,6 +55,25 @@ export class Generator {
     return this.#seed;
   }
 
+  /** The place in the stream, to come back to with {@link setState}. Source: `torch.Generator.get_state`. */
+  getState(): GeneratorState {
+    return {
+      words: this.#state.slice(),
+      next: this.#next,
+      seed: this.#seed,
+      spareNormal: this.#spareNormal,
+    };
+  }
+
+  /** Continues from a place that {@link getState} gave. Source: `torch.Generator.set_state`. */
+  setState(state: GeneratorState): this {
+    this.#state.set(state.words);
+    this.#next = state.next;
+    this.#seed = state.seed;
+    this.#spareNormal = state.spareNormal;
+    return this;
+  }
+
   /** The next 32 random bits, as an unsigned integer. */
   random32(): number {
     if (this.#next === 624) this.#refill();
@@ -91,18 +118,27 @@ export class Generator {
       for (let i = 0; i < n; i++) out[i] = this.normal();
       return;
     }
-    for (let i = 0; i < n; i++) out[i] = this.uniform();
-    for (let i = 0; i + 16 <= n; i += 16) boxMuller16(out, i);
+    const boxMuller = out instanceof Float32Array ? boxMuller16 : boxMuller16Double;
+    this.fillUniform(out);
+    for (let i = 0; i + 16 <= n; i += 16) boxMuller(out, i);
     if (n % 16 !== 0) {
       // The tail block is drawn afresh and overlaps the one before it, as in PyTorch.
-      for (let i = n - 16; i < n; i++) out[i] = this.uniform();
-      boxMuller16(out, n - 16);
+      this.fillUniform(out.subarray(n - 16));
+      boxMuller(out, n - 16);
     }
   }
 
-  /** A whole number in [0, bound). */
+  /** Fills `out` with numbers in [0, 1) as `torch.rand` does: 24 random bits for float32, 53 for float64. */
+  fillUniform(out: Float32Array | Float64Array): void {
+    const single = out instanceof Float32Array;
+    for (let i = 0; i < out.length; i++) out[i] = single ? this.uniform() : this.uniformDouble();
+  }
+
+  /** A whole number in [0, bound), `bound` from 1 to 2^53. Takes one word, or two from 2^32 up, as `torch.randint`. */
   below(bound: number): number {
-    return this.random32() % bound;
+    if (bound < 4294967296) return this.random32() % bound;
+    const high = BigInt(this.random32());
+    return Number(((high << 32n) | BigInt(this.random32())) % BigInt(bound));
   }
 
   /** A random order of 0 … n − 1 (`torch.randperm`). */
@@ -135,6 +171,16 @@ export function manualSeed(seed: number): Generator {
   return defaultGenerator.manualSeed(seed);
 }
 
+function boxMuller16Double(data: Float32Array | Float64Array, at: number): void {
+  for (let j = 0; j < 8; j++) {
+    const radius = Math.sqrt(-2 * Math.log(1 - data[at + j]));
+    const theta = 2 * Math.PI * data[at + j + 8];
+    data[at + j] = radius * Math.cos(theta);
+    data[at + j + 8] = radius * Math.sin(theta);
+  }
+}
+
+/** Rounds after every step, as PyTorch's float32 loop does. */
 function boxMuller16(data: Float32Array | Float64Array, at: number): void {
   for (let j = 0; j < 8; j++) {
     const u1 = Math.fround(1 - data[at + j]);

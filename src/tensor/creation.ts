@@ -1,7 +1,7 @@
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError, DTypeError, ShapeError } from '../core/errors.ts';
 import { product } from '../core/math.ts';
 import { defaultGenerator, type Generator } from '../core/random.ts';
-import { DTYPES, type PlainDType, type TypedArray } from './dtype.ts';
+import { DTYPES, type DType, isQuantizedDType, type PlainDType, type TypedArray } from './dtype.ts';
 import { formatShape, resolveShape, type Shape } from './shape.ts';
 import { encodeNumbers, fromStorage, type Tensor } from './tensor.ts';
 
@@ -94,19 +94,19 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
   return finish(fromStorage(storage, shape, dtype), options);
 }
 
-/** Zeros in the shape and dtype of `x`. Source: `torch.zeros_like`. */
+/** Zeros in the shape and dtype of `x`, which is not quantized (or `dtype` is given). Source: `torch.zeros_like`. */
 export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return zeros(x.shape, { dtype: x.dtype as PlainDType, ...options });
+  return zeros(x.shape, { ...options, dtype: options.dtype ?? plainDType(x.dtype, 'zerosLike') });
 }
 
-/** Ones in the shape and dtype of `x`. Source: `torch.ones_like`. */
+/** Ones in the shape and dtype of `x`, which is not quantized (or `dtype` is given). Source: `torch.ones_like`. */
 export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  return ones(x.shape, { dtype: x.dtype as PlainDType, ...options });
+  return ones(x.shape, { ...options, dtype: options.dtype ?? plainDType(x.dtype, 'onesLike') });
 }
 
 /**
- * Numbers from `start` (0) up to but not including `end`, `step` (1) apart, as int64 unless another dtype is given.
- * Source: `torch.arange`.
+ * Numbers from `start` (0) up to but not including `end`, `step` (1) apart: int64 where all three are whole, float32
+ * otherwise, unless another dtype is given. Source: `torch.arange`.
  *
  * @example
  * arange(3);        // [0, 1, 2]
@@ -115,7 +115,8 @@ export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const from = end === undefined ? 0 : start;
   const to = end === undefined ? start : end;
-  if (step === 0 || (to - from) / step < 0) {
+  const n = Math.ceil((to - from) / step);
+  if (!Number.isFinite(n) || n < 0) {
     throw new ArgumentError({
       fn: 'arange',
       argument: 'step',
@@ -123,8 +124,7 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
       got: String(step),
     });
   }
-  const n = Math.ceil((to - from) / step);
-  const integers = Number.isInteger(from) && Number.isInteger(step);
+  const integers = [from, to, step].every(Number.isInteger);
   const values = Float64Array.from({ length: n }, (_, i) => from + i * step);
   return tensor(values, {
     dtype: options.dtype ?? (integers ? 'int64' : 'float32'),
@@ -132,11 +132,15 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   });
 }
 
-/** `steps` evenly spaced numbers from `start` to `end`, both included. Source: `torch.linspace`. */
+/** `steps` evenly spaced numbers from `start` to `end`, both included, float32. Source: `torch.linspace`. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
-  const step = steps > 1 ? (end - start) / (steps - 1) : 0;
+  checkShape([steps], 'linspace');
+  // PyTorch walks in the target precision, from both ends toward the middle.
+  const round = options.dtype === 'float64' ? Number : Math.fround;
+  const [first, last] = [round(start), round(end)];
+  const step = steps > 1 ? round(round(last - first) / (steps - 1)) : 0;
   const values = Float64Array.from({ length: steps }, (_, i) =>
-    i === steps - 1 && i > 0 ? end : start + i * step,
+    i < steps / 2 ? round(first + step * i) : round(last - step * (steps - 1 - i)),
   );
   return tensor(values, { dtype: options.dtype ?? 'float32', requiresGrad: options.requiresGrad });
 }
@@ -144,30 +148,43 @@ export function linspace(start: number, end: number, steps: number, options: Ten
 /** The identity matrix of n × m (m = n). Source: `torch.eye`. */
 export function eye(n: number, m: number = n, options: TensorOptions = {}): Tensor {
   const x = zeros([n, m], { dtype: options.dtype });
-  for (let i = 0; i < Math.min(n, m); i++) x.storage[i * m + i] = 1;
+  const [one] = encodeNumbers([1], x.dtype);
+  for (let i = 0; i < Math.min(n, m); i++) x.storage[i * m + i] = one;
   return finish(x, options);
 }
 
-/** Uniform random numbers in [0, 1): the same as `torch.rand` for the same seed. */
+/** Uniform random numbers in [0, 1), float32: the same as `torch.rand` for the same seed, in float64 too. */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
   checkShape(shape, 'rand');
-  const g = options.generator ?? defaultGenerator;
-  const storage = new Float32Array(product(shape));
-  for (let i = 0; i < storage.length; i++) storage[i] = g.uniform();
+  const storage = randomStorage(shape, options);
+  (options.generator ?? defaultGenerator).fillUniform(storage);
   return finish(tensor(storage, { shape, dtype: options.dtype ?? 'float32' }), options);
 }
 
-/** Standard normal random numbers (the stream of `torch.randn` for the same seed, to float32 rounding). */
+/** Standard normal random numbers: the stream of `torch.randn` for the same seed, up to rounding of log, sin and cos. */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
   checkShape(shape, 'randn');
-  const storage = new Float32Array(product(shape));
+  const storage = randomStorage(shape, options);
   (options.generator ?? defaultGenerator).fillNormal(storage);
   return finish(tensor(storage, { shape, dtype: options.dtype ?? 'float32' }), options);
 }
 
-/** Whole random numbers in [low, high), int64 unless another dtype is given. Source: `torch.randint`. */
+/**
+ * Whole random numbers in [low, high), int64 unless another dtype is given: the same as `torch.randint` for the same
+ * seed.
+ *
+ * @throws {@link ArgumentError} where the range is empty or its bounds are not whole.
+ */
 export function randint(low: number, high: number, shape: Shape, options: RandomOptions = {}): Tensor {
   checkShape(shape, 'randint');
+  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || high <= low || high - low > 2 ** 53) {
+    throw new ArgumentError({
+      fn: 'randint',
+      argument: 'high',
+      expected: 'whole numbers low < high, at most 2^53 apart',
+      got: `low ${low}, high ${high}`,
+    });
+  }
   const g = options.generator ?? defaultGenerator;
   const values = Float64Array.from({ length: product(shape) }, () => low + g.below(high - low));
   return tensor(values, { shape, dtype: options.dtype ?? 'int64' });
@@ -175,8 +192,14 @@ export function randint(low: number, high: number, shape: Shape, options: Random
 
 /** A random order of 0 … n − 1 as int64. Source: `torch.randperm`. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
+  checkShape([n], 'randperm');
   const order = (options.generator ?? defaultGenerator).permutation(n);
   return tensor(order, { dtype: options.dtype ?? 'int64' });
+}
+
+/** Float64 draws are their own stream in PyTorch; the 16-bit floats here are rounded float32 draws. */
+function randomStorage(shape: Shape, options: RandomOptions): Float32Array | Float64Array {
+  return options.dtype === 'float64' ? new Float64Array(product(shape)) : new Float32Array(product(shape));
 }
 
 function finish(x: Tensor, options: TensorOptions): Tensor {
@@ -193,6 +216,17 @@ function checkShape(shape: Shape, fn: string): void {
       got: JSON.stringify(shape),
     });
   }
+}
+
+function plainDType(dtype: DType, fn: string): PlainDType {
+  if (!isQuantizedDType(dtype)) return dtype;
+  throw new DTypeError({
+    fn,
+    argument: 'tensor',
+    expected: 'a plain dtype (a quantized one needs a scale and a zero point)',
+    got: dtype,
+    fix: "Say { dtype: 'float32' }, and quantize the result.",
+  });
 }
 
 function isAllBoolean(values: Nested): boolean {

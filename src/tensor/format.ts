@@ -65,10 +65,7 @@ function formatBody(
   indent: number,
 ): string {
   const summarize = product(shape) > THRESHOLD;
-  const format = numberFormat(shownValues(values, shape, summarize), kind);
-  // PyTorch sizes columns by the nonzero numbers alone.
-  const blank =
-    kind !== 'bool' && shownValues(values, shape, summarize).every((v) => v === 0 || !Number.isFinite(v));
+  const { format, width: column } = numberFormat(shownValues(values, shape, summarize), kind);
   const level = (d: number, at: number, inner: number): string => {
     if (d === shape.length) return format(values[at]);
     const n = shape[d];
@@ -84,7 +81,7 @@ function formatBody(
     const pad = ' '.repeat(indent + d + 1);
     if (d === shape.length - 1) {
       const parts = picks.map((i) => (i < 0 ? ' ...' : format(values[at + i])));
-      const width = Math.max(1, Math.floor((LINE_WIDTH - indent - d) / ((blank ? 1 : parts[0].length) + 2)));
+      const width = Math.max(1, Math.floor((LINE_WIDTH - indent - d) / (column + 2)));
       const lines: string[] = [];
       for (let i = 0; i < parts.length; i += width) lines.push(parts.slice(i, i + width).join(', '));
       return `[${lines.join(`,\n${pad}`)}]`;
@@ -114,47 +111,61 @@ function shownValues(values: ArrayLike<number>, shape: readonly number[], summar
   return out;
 }
 
-function numberFormat(shown: readonly number[], kind: string): (v: number) => string {
-  if (kind === 'bool') {
-    const names = shown.map((v) => (v ? 'True' : 'False'));
-    const width = Math.max(...names.map((s) => s.length));
-    return (v) => (v ? 'True' : 'False').padStart(width);
-  }
-  const finite = shown.filter((v) => Number.isFinite(v) && v !== 0).map(Math.abs);
-  let text: (v: number) => string;
-  if (kind === 'integer') text = (v) => String(v);
-  else {
-    const largest = Math.max(...finite, 0);
-    const smallest = finite.length ? Math.min(...finite) : 0;
-    const whole = finite.every((v) => Number.isInteger(v));
-    const scientific =
-      finite.length > 0 && (largest > 1e8 || (whole ? false : largest / smallest > 1000 || smallest < 1e-4));
-    if (scientific) text = (v) => special(v) ?? exponential(v);
-    else if (whole) text = (v) => special(v) ?? `${Object.is(v, -0) ? '-0' : v}.`;
-    else text = (v) => special(v) ?? toFixedSigned(v);
-  }
-  const width = Math.max(...shown.map((v) => text(v).length));
-  return (v) => text(v).padStart(width);
+/** How numbers are written, and how wide PyTorch takes a column of them to be. */
+interface NumberFormat {
+  readonly format: (v: number) => string;
+  readonly width: number;
+}
+
+function numberFormat(shown: readonly number[], kind: string): NumberFormat {
+  if (kind === 'bool') return padded(shown, (v) => (v ? 'True' : 'False'));
+  if (kind === 'integer') return padded(shown, String);
+  // Zeros, NaN and infinities have no say in PyTorch's choice of notation and width.
+  const counted = shown.filter((v) => Number.isFinite(v) && v !== 0);
+  if (counted.length === 0) return padded([], (v) => special(v) ?? wholeFloat(v));
+  const magnitudes = counted.map(Math.abs);
+  const largest = magnitudes.reduce((a, b) => Math.max(a, b));
+  const smallest = magnitudes.reduce((a, b) => Math.min(a, b));
+  const whole = counted.every(Number.isInteger);
+  const scientific = largest / smallest > 1000 || largest > 1e8 || (!whole && smallest < 1e-4);
+  const text = scientific ? exponential : whole ? wholeFloat : fixed;
+  return padded(counted, (v) => special(v) ?? text(v));
+}
+
+/** Pads every number to the widest of `counted`. */
+function padded(counted: readonly number[], text: (v: number) => string): NumberFormat {
+  const width = counted.reduce((widest, v) => Math.max(widest, text(v).length), 1);
+  return { format: (v) => text(v).padStart(width), width };
 }
 
 function special(v: number): string | null {
   return Number.isNaN(v) ? 'nan' : Number.isFinite(v) ? null : v > 0 ? 'inf' : '-inf';
 }
 
-function toFixedSigned(v: number): string {
+function wholeFloat(v: number): string {
+  return `${Object.is(v, -0) ? '-0' : v}.`;
+}
+
+function fixed(v: number): string {
   // Only odd multiples of 1/32 lie halfway between two numbers of four decimals; C rounds those to even.
   const s = (Number.isInteger(v * 32) ? roundHalfEven(v * 1e4) / 1e4 : v).toFixed(PRECISION);
   return Object.is(v, -0) ? `-${s}` : s;
 }
 
 function exponential(v: number): string {
-  const [mantissa, exponent] = v.toExponential(PRECISION).split('e');
-  return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
+  // Thirty digits tell an exact half, which C rounds to even, from every other double.
+  const [exact] = v.toExponential(30).split('e');
+  const [rounded, exponent] = v.toExponential(PRECISION).split('e');
+  const isHalf = /^-?\d\.\d{3}[02468]50*$/.test(exact);
+  const mantissa = isHalf ? exact.slice(0, exact.indexOf('.') + 1 + PRECISION) : rounded;
+  const sign = Object.is(v, -0) ? '-' : '';
+  return `${sign}${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`;
 }
 
 function joinSuffixes(text: string, suffixes: readonly string[], indent: number): string {
   let out = text;
-  let column = out.length - (out.lastIndexOf('\n') + 1);
+  // PyTorch counts two characters too many here, and so breaks that much earlier.
+  let column = out.length - out.lastIndexOf('\n') + 1;
   for (const suffix of suffixes) {
     if (column + suffix.length + 2 > LINE_WIDTH) {
       out += `,\n${' '.repeat(indent)}${suffix}`;

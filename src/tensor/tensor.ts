@@ -11,7 +11,14 @@ import {
 } from './dtype.ts';
 import { formatTensor } from './format.ts';
 import type { QParams } from './qparams.ts';
-import { channelsLastStrides, contiguousStrides, formatShape, hasStrides, type Shape } from './shape.ts';
+import {
+  channelsLastStrides,
+  contiguousStrides,
+  formatShape,
+  hasStrides,
+  normalizeDim,
+  type Shape,
+} from './shape.ts';
 
 /** A step of the recorded computation that made a tensor; the autograd room fills it in. */
 export interface GradFn {
@@ -113,7 +120,7 @@ export class Tensor {
   size(): Shape;
   size(dim: number): number;
   size(dim?: number): Shape | number {
-    return dim === undefined ? this.shape : this.shape[dim < 0 ? dim + this.ndim : dim];
+    return dim === undefined ? this.shape : this.shape[normalizeDim(dim, this.ndim, 'Tensor.size')];
   }
 
   /** Bytes of one element: 4 for float32, 1 for qint8, … */
