@@ -44,19 +44,9 @@ export function qLinearDynamic(
   const length = rows * packed.outChannels;
   if (rows === 0) return new Float32Array(0);
   const { engine } = packed;
-  const { kernels } = engine;
   return engine.scratch((take) => {
-    const floats = take(4 * x.length + 64);
-    const range = take(8);
-    const bytes = take(x.length + 16);
     const to = take(4 * length);
-    engine.heap.f32.set(x, floats >> 2);
-    kernels.f32_minmax(floats, x.length, range);
-    const min = engine.heap.f32[range >> 2];
-    const max = engine.heap.f32[(range >> 2) + 1];
-    const { scale, zeroPoint } = chooseQuantizationParams(min, max, { reduceRange: options.reduceRange });
-    kernels.qu8_quantize(floats, x.length, inverseScale(fn, scale), zeroPoint, 0, 255, bytes);
-    const floatBias = packed.prepareDynamic(fn, Math.fround(scale), zeroPoint);
+    const { bytes, floatBias } = quantizeInput(fn, packed, x, take, options.reduceRange);
     const geometry = linearGeometry(rows);
     const floor = options.relu ? 0 : Number.NEGATIVE_INFINITY;
     runConv(packed, stagedLayout(packed, geometry), geometry, bytes, to, {
@@ -66,4 +56,40 @@ export function qLinearDynamic(
     });
     return engine.heap.f32.slice(to >> 2, (to >> 2) + length);
   });
+}
+
+/** An input that was quantized on the fly, and where a dynamic product finds what belongs to it. */
+export interface DynamicInput {
+  /** Address of the unsigned bytes, in the order of the floats, with 16 readable bytes behind. */
+  readonly bytes: number;
+  readonly zeroPoint: number;
+  /** Address of the padded float bias. */
+  readonly floatBias: number;
+}
+
+/**
+ * Finds the range of `x`, quantizes it into scratch memory, and brings the panels up to date with its parameters.
+ *
+ * @throws ArgumentError when x holds NaN or infinity.
+ */
+export function quantizeInput(
+  fn: string,
+  packed: PackedConvWeights,
+  x: Float32Array,
+  take: (bytes: number) => number,
+  reduceRange: boolean | undefined,
+): DynamicInput {
+  const { engine } = packed;
+  const { kernels } = engine;
+  const floats = take(4 * x.length + 64);
+  const range = take(8);
+  const bytes = take(x.length + 16);
+  engine.heap.f32.set(x, floats >> 2);
+  kernels.f32_minmax(floats, x.length, range);
+  const min = engine.heap.f32[range >> 2];
+  const max = engine.heap.f32[(range >> 2) + 1];
+  const { scale, zeroPoint } = chooseQuantizationParams(min, max, { reduceRange });
+  kernels.qu8_quantize(floats, x.length, inverseScale(fn, scale), zeroPoint, 0, 255, bytes);
+  const floatBias = packed.prepareDynamic(fn, Math.fround(scale), zeroPoint);
+  return { bytes, zeroPoint, floatBias };
 }

@@ -21,6 +21,8 @@ export interface ConvWeights {
   readonly groups: number;
   /** Per output channel, in the weights' own range; zeros for symmetric weights. */
   readonly weightZeroPoints: ArrayLike<number>;
+  /** The output shall be float32: depthwise weights get the panels of a grouped convolution, whose kernel can give it. */
+  readonly floatOutput?: boolean;
   readonly engine?: Engine;
 }
 

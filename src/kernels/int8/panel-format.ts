@@ -34,13 +34,14 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
     groups,
     weight,
     weightZeroPoints,
+    floatOutput = false,
   } = weights;
   const perGroup = outChannels / groups;
   const plainInt8 = weight instanceof Int8Array && Array.from(weightZeroPoints).every((z) => z === 0);
   const weightType = exactDot8 && plainInt8 ? 's8' : 's16';
   const step = weightType === 's8' ? 4 : 2;
   const weightBytes = weightType === 's8' ? 1 : 2;
-  if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1) {
+  if (groups > 1 && inChannelsPerGroup === 1 && perGroup === 1 && !floatOutput) {
     const columns = weightType === 's8' ? 16 : 8;
     const padded = Math.ceil(taps / step) * step;
     const panelBytes = columns * (8 + padded * weightBytes);

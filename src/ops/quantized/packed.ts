@@ -26,6 +26,7 @@ export class PackedWeights {
   readonly weightScales: Float32Array;
   readonly #zeroPoints: Int32Array;
   #panel: PackedConvWeights | null = null;
+  #dynamicPanel: PackedConvWeights | null = null;
 
   constructor(weight: Tensor, bias: Tensor | null, geometry: ConvGeometry | null) {
     const fn = geometry ? 'quantized::conv_prepack' : 'quantized::linear_prepack';
@@ -66,7 +67,7 @@ export class PackedWeights {
 
   /** The panel, its header written for these parameters. Rewriting the header is cheap and skipped when nothing changed. */
   panel(inputScale: number, inputZeroPoint: number, output: OutputQParams | null): PackedConvWeights {
-    this.#panel ??= this.#pack();
+    this.#panel ??= this.#pack(false);
     this.#panel.setQuantization({
       bias: this.bias ? (this.bias.data as Float32Array) : null,
       inputScale,
@@ -79,15 +80,15 @@ export class PackedWeights {
 
   /** The panel for dynamic layers: float output, the input's parameters are set call by call. */
   dynamicPanel(): PackedConvWeights {
-    this.#panel ??= this.#pack();
-    this.#panel.setDynamicQuantization(
+    this.#dynamicPanel ??= this.#pack(true);
+    this.#dynamicPanel.setDynamicQuantization(
       this.bias ? (this.bias.data as Float32Array) : null,
       this.weightScales,
     );
-    return this.#panel;
+    return this.#dynamicPanel;
   }
 
-  #pack(): PackedConvWeights {
+  #pack(floatOutput: boolean): PackedConvWeights {
     const { weight, geometry } = this;
     const [outChannels, inChannelsPerGroup] = weight.shape;
     const taps = product(this.kernelSize);
@@ -101,6 +102,7 @@ export class PackedWeights {
       inChannelsPerGroup,
       groups: geometry?.groups ?? 1,
       weightZeroPoints: this.#zeroPoints,
+      floatOutput,
     });
   }
 }

@@ -1,6 +1,7 @@
 import type { OpName, Ops, QuantizedOps } from '../signatures/index.ts';
 import { convolutions } from './convolution.ts';
 import { quantizeCrossing } from './crossing.ts';
+import { dynamicProducts } from './dynamic.ts';
 import { pointwise } from './pointwise.ts';
 import { pooling } from './pooling.ts';
 import { rearranging } from './rearrange.ts';
@@ -13,4 +14,5 @@ export const quantizedImplementations: { readonly [K in OpName]?: Ops[K] } & Qua
   ...pointwise,
   ...pooling,
   ...convolutions,
+  ...dynamicProducts,
 };
