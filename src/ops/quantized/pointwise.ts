@@ -9,6 +9,7 @@ import { dense, inLayout, stridesLike } from '../float/layout.ts';
 import { movement } from '../float/movement.ts';
 import type { Ops, QuantizedOps } from '../signatures/index.ts';
 import { activationQParams } from './convolution.ts';
+import { rearranging } from './rearrange.ts';
 
 type Bytes = Uint8Array | Int8Array;
 
@@ -196,7 +197,14 @@ export const pointwise: Pointwise = {
   relu6: (x) => clampTo(x, 0, 6, 'relu6'),
   hardtanh: (x, min, max) => clampTo(x, min, max, 'hardtanh'),
   clamp: (x, min, max) => clampTo(x, min, max, 'clamp'),
+  stack: (tensors, dim) =>
+    catDefault(
+      tensors.map((t) => rearranging.unsqueeze(t, dim)),
+      dim,
+    ),
   clone: (x) => {
+    if (x.dtype === 'quint4x2')
+      return new Tensor({ storage: x.storage.slice(), shape: x.shape, dtype: x.dtype, qparams: x.qparams });
     const { data, strides } = dense(x);
     return new Tensor({ storage: data.slice(), shape: x.shape, strides, dtype: x.dtype, qparams: x.qparams });
   },

@@ -7,6 +7,7 @@ import { windowCount } from '../float/layer/pool.ts';
 import type { Ops } from '../signatures/index.ts';
 import type { PoolGeometry } from '../signatures/layer.ts';
 import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
+import { rearranging } from './rearrange.ts';
 
 /** The window geometry for the kernels, with the output size that floor or ceil mode gives. */
 function windowGeometry(fn: string, x: Tensor, geometry: PoolGeometry): ConvGeometry {
@@ -60,5 +61,32 @@ const adaptiveAvgPool2d: Ops['adaptiveAvgPool2d'] = (x, outputSize) => {
   return channelsLastTensor(out, [batch, channels, ...outputSize], x, qparams);
 };
 
-/** Pools on quantized images; quantization parameters stay the same. */
-export const pooling: Partial<Ops> = { maxPool2d, avgPool2d, adaptiveAvgPool2d };
+/** A pool over [N, C, L], as one over images of height 1. */
+function overLines(fn: string, x: Tensor, pool: (images: Tensor) => Tensor): Tensor {
+  if (x.ndim !== 3) {
+    throw new ShapeError({ fn, argument: 'input', expected: 'shape [N, C, L]', got: formatShape(x.shape) });
+  }
+  return rearranging.squeeze(pool(rearranging.unsqueeze(x, 2)), 2);
+}
+
+/** The geometry of a line in an image of height 1. */
+function imageGeometry<G extends PoolGeometry>(geometry: G): G {
+  return {
+    ...geometry,
+    kernelSize: [1, ...geometry.kernelSize],
+    stride: [1, ...geometry.stride],
+    padding: [0, ...geometry.padding],
+    dilation: [1, ...geometry.dilation],
+  };
+}
+
+/** Pools on quantized images and lines; quantization parameters stay the same. */
+export const pooling: Partial<Ops> = {
+  maxPool1d: (x, geometry) => overLines('maxPool1d', x, (y) => maxPool2d(y, imageGeometry(geometry))),
+  maxPool2d,
+  avgPool1d: (x, geometry) => overLines('avgPool1d', x, (y) => avgPool2d(y, imageGeometry(geometry))),
+  avgPool2d,
+  adaptiveAvgPool1d: (x, size) =>
+    overLines('adaptiveAvgPool1d', x, (y) => adaptiveAvgPool2d(y, [1, ...size])),
+  adaptiveAvgPool2d,
+};

@@ -1,0 +1,269 @@
+import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
+import { product } from '../../core/math.ts';
+import { qConv } from '../../kernels/int8/conv.ts';
+import { DTYPES } from '../../tensor/dtype.ts';
+import { perTensorQParams } from '../../tensor/qparams.ts';
+import { formatShape, type Shape } from '../../tensor/shape.ts';
+import { copyStrided, fromStorage, requireQuantized, type Tensor } from '../../tensor/tensor.ts';
+import type { QuantizedOps } from '../signatures/index.ts';
+import type { ConvTransposeGeometry } from '../signatures/layer.ts';
+import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
+import { PackedWeights } from './packed.ts';
+import { rearranging } from './rearrange.ts';
+
+/**
+ * Along one dimension, the outputs `phase, phase + stride, …` of a transposed convolution are an ordinary convolution of
+ * step 1 with some of the taps: output `phase + stride·j` reads input `j + first + t·dilation` through `taps[t]`.
+ */
+interface Phase {
+  readonly phase: number;
+  /** Taps in the order of the input elements they read; empty where the stride steps over the kernel. */
+  readonly taps: readonly number[];
+  readonly first: number;
+  readonly dilation: number;
+}
+
+function phasesOf(kernel: number, stride: number, padding: number, dilation: number): Phase[] {
+  return Array.from({ length: stride }, (_, phase) => {
+    const taps: number[] = [];
+    for (let k = kernel - 1; k >= 0; k--) if ((phase + padding - k * dilation) % stride === 0) taps.push(k);
+    const reads = taps.map((k) => (phase + padding - k * dilation) / stride);
+    return { phase, taps, first: reads[0] ?? 0, dilation: reads.length > 1 ? reads[1] - reads[0] : 1 };
+  });
+}
+
+/** One convolution of step 1 per combination of phases. */
+interface PhaseConvolution {
+  readonly phases: readonly Phase[];
+  readonly packed: PackedWeights;
+}
+
+/**
+ * Weights of a quantized transposed convolution: [inChannels, outChannels / groups, ...kernel], quantized per tensor.
+ * Instead of spreading the input with zeros in between, the kernel is split into as many small kernels as the stride has
+ * phases, so that no multiplication is wasted. Source: PyTorch's `conv_transpose2d_prepack`.
+ */
+export class PackedTransposedWeights {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly geometry: ConvTransposeGeometry;
+  #convolutions: readonly PhaseConvolution[] | null = null;
+
+  constructor(weight: Tensor, bias: Tensor | null, geometry: ConvTransposeGeometry) {
+    const fn = 'quantized::conv_transpose_prepack';
+    const q = requireQuantized(weight, fn);
+    if (q.scheme !== 'per_tensor_affine') {
+      throw new DTypeError({
+        fn,
+        argument: 'weight',
+        expected: 'a weight quantized per tensor',
+        got: q.scheme,
+        fix: 'Give the layer a qconfig with a per-tensor weight observer (defaultWeightObserver).',
+      });
+    }
+    const { stride, padding, outputPadding, dilation, groups } = geometry;
+    const rank = weight.ndim - 2;
+    for (const [argument, list, least] of [
+      ['stride', stride, 1],
+      ['padding', padding, 0],
+      ['outputPadding', outputPadding, 0],
+      ['dilation', dilation, 1],
+    ] as const) {
+      if (list.length === rank && list.every((v) => Number.isInteger(v) && v >= least)) continue;
+      throw new ArgumentError({
+        fn,
+        argument,
+        expected: `${rank} integers of at least ${least}`,
+        got: `[${list.join(', ')}]`,
+      });
+    }
+    if (weight.shape[0] % groups !== 0) {
+      throw new ShapeError({
+        fn,
+        argument: 'weight',
+        expected: `[input channels divisible by ${groups} groups, …]`,
+        got: formatShape(weight.shape),
+      });
+    }
+    this.weight = weight;
+    this.bias = bias;
+    this.geometry = geometry;
+  }
+
+  /** Kernel sizes. */
+  get kernelSize(): readonly number[] {
+    return this.weight.shape.slice(2);
+  }
+
+  get outChannels(): number {
+    return this.weight.shape[1] * this.geometry.groups;
+  }
+
+  /** The convolutions, packed on first use. */
+  convolutions(): readonly PhaseConvolution[] {
+    this.#convolutions ??= this.#split();
+    return this.#convolutions;
+  }
+
+  #split(): PhaseConvolution[] {
+    const { stride, padding, dilation, groups } = this.geometry;
+    let combinations: Phase[][] = [[]];
+    this.kernelSize.forEach((kernel, d) => {
+      const phases = phasesOf(kernel, stride[d], padding[d], dilation[d]);
+      combinations = combinations.flatMap((before) => phases.map((phase) => [...before, phase]));
+    });
+    return combinations.map((phases) => ({
+      phases,
+      packed: new PackedWeights(this.#kernelOf(phases), this.bias, {
+        stride: phases.map(() => 1),
+        padding: phases.map((p) => Math.max(0, -p.first)),
+        dilation: phases.map((p) => p.dilation),
+        groups,
+      }),
+    }));
+  }
+
+  /** [outChannels, inChannels / groups, ...taps] of one combination; a phase without taps gets one of zero. */
+  #kernelOf(phases: readonly Phase[]): Tensor {
+    const { weight, geometry } = this;
+    const [inChannels, outPerGroup] = weight.shape;
+    const inPerGroup = inChannels / geometry.groups;
+    const sizes = phases.map((p) => Math.max(1, p.taps.length));
+    const area = product(sizes);
+    const kernelArea = product(this.kernelSize);
+    const from = weight.data;
+    const { zeroPoint } = activationQParams(weight, 'quantized::conv_transpose_prepack');
+    const to = DTYPES[weight.dtype].allocate(this.outChannels * inPerGroup * area).fill(zeroPoint);
+    if (phases.every((p) => p.taps.length > 0)) {
+      const places = tapPlaces(phases, this.kernelSize);
+      for (let o = 0, at = 0; o < this.outChannels; o++) {
+        const group = Math.floor(o / outPerGroup);
+        for (let i = 0; i < inPerGroup; i++) {
+          const start = ((group * inPerGroup + i) * outPerGroup + (o % outPerGroup)) * kernelArea;
+          for (let t = 0; t < area; t++, at++) to[at] = from[start + places[t]];
+        }
+      }
+    }
+    return fromStorage(to, [this.outChannels, inPerGroup, ...sizes], weight.dtype, weight.qparams);
+  }
+}
+
+/** Where the taps of a combination of phases stand in the flat kernel, in row-major order. */
+function tapPlaces(phases: readonly Phase[], kernel: Shape): number[] {
+  let places = [0];
+  phases.forEach(({ taps }, d) => {
+    places = places.flatMap((before) => taps.map((k) => before * kernel[d] + k));
+  });
+  return places;
+}
+
+function transposedConvolution(rank: 1 | 2 | 3) {
+  const fn = `quantized::conv_transpose${rank}d` as const;
+  return (x: Tensor, packed: PackedTransposedWeights, scale: number, zeroPoint: number): Tensor => {
+    const input = activationQParams(x, fn);
+    const { geometry, kernelSize, weight, outChannels } = packed;
+    const { stride, padding, dilation, outputPadding } = geometry;
+    if (x.ndim !== rank + 2 || kernelSize.length !== rank || x.shape[1] !== weight.shape[0]) {
+      throw new ShapeError({
+        fn,
+        argument: 'input',
+        expected: `${rank + 2} dimensions with ${weight.shape[0]} channels in dimension 1`,
+        got: formatShape(x.shape),
+      });
+    }
+    const dtype = x.dtype as 'quint8' | 'qint8';
+    const qparams = perTensorQParams(scale, zeroPoint, dtype, fn);
+    const { min, max } = DTYPES[dtype];
+    const batch = x.shape[0];
+    const outputSize = kernelSize.map(
+      (k, d) =>
+        (x.shape[d + 2] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (k - 1) + outputPadding[d] + 1,
+    );
+    if (outputSize.some((size) => size < 1)) {
+      throw new ShapeError({
+        fn,
+        argument: 'input',
+        expected: 'spatial sizes that leave an output',
+        got: `${formatShape(x.shape)}, giving [${outputSize.join(', ')}]`,
+      });
+    }
+    const out = DTYPES[dtype].allocate(batch * product(outputSize) * outChannels) as Uint8Array | Int8Array;
+    for (const { phases, packed: part } of packed.convolutions()) {
+      const counts = phases.map(({ phase }, d) => Math.ceil((outputSize[d] - phase) / stride[d]));
+      if (counts.some((n) => n < 1)) continue;
+      const cropped = crop(x, phases, input.zeroPoint);
+      const window = {
+        batch,
+        inputSize: cropped.shape.slice(2),
+        kernel: part.kernelSize,
+        stride: phases.map(() => 1),
+        padding: part.geometry?.padding ?? [],
+        dilation: phases.map((p) => p.dilation),
+        outputSize: counts,
+      };
+      const panel = part.panel(input.scale, input.zeroPoint, qparams);
+      const y = qConv(panel, channelsLastData(cropped), window, { zeroPoint, min, max });
+      interleave(y, out, batch, counts, outputSize, stride, phases, outChannels);
+    }
+    return channelsLastTensor(out, [batch, outChannels, ...outputSize], x, qparams);
+  };
+}
+
+/**
+ * Drops what a phase never reads at the near end: where the padding is larger than the kernel's reach. Where that is
+ * everything, zeros are left.
+ */
+function crop(x: Tensor, phases: readonly Phase[], zeroPoint: number): Tensor {
+  let cropped = x;
+  for (let d = 0; d < phases.length; d++) {
+    const { first } = phases[d];
+    const size = x.shape[d + 2];
+    if (first >= size) {
+      const shape = [x.shape[0], x.shape[1], ...phases.map(() => 1)];
+      return fromStorage(DTYPES[x.dtype].allocate(product(shape)).fill(zeroPoint), shape, x.dtype, x.qparams);
+    }
+    if (first > 0) cropped = rearranging.slice(cropped, d + 2, first, size, 1);
+  }
+  return cropped;
+}
+
+/** Writes the outputs of one combination of phases to their places in the channels-last result. */
+function interleave(
+  from: Uint8Array | Int8Array,
+  to: Uint8Array | Int8Array,
+  batch: number,
+  counts: readonly number[],
+  outputSize: readonly number[],
+  stride: readonly number[],
+  phases: readonly Phase[],
+  channels: number,
+): void {
+  const fromStrides: number[] = [];
+  const toStrides: number[] = [];
+  let offset = 0;
+  let fromStep = channels;
+  let toStep = channels;
+  for (let d = counts.length - 1; d >= 0; d--) {
+    fromStrides.unshift(fromStep);
+    toStrides.unshift(toStep * stride[d]);
+    offset += phases[d].phase * toStep;
+    fromStep *= counts[d];
+    toStep *= outputSize[d];
+  }
+  copyStrided(
+    from,
+    0,
+    [fromStep, ...fromStrides, 1],
+    to,
+    offset,
+    [toStep, ...toStrides, 1],
+    [batch, ...counts, channels],
+  );
+}
+
+/** Transposed convolutions on packed weights. */
+export const transposedConvolutions: Pick<QuantizedOps, `quantized::conv_transpose${1 | 2 | 3}d`> = {
+  'quantized::conv_transpose1d': transposedConvolution(1),
+  'quantized::conv_transpose2d': transposedConvolution(2),
+  'quantized::conv_transpose3d': transposedConvolution(3),
+};
