@@ -1,10 +1,12 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
 export { type ModuleClass, PATTERNS, type Pattern } from './backend/patterns.ts';
 export { type ConvertOptions, convert } from './eager/convert.ts';
-export { fuseModules, type TransformOptions } from './eager/fuse-modules.ts';
+export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
 export { prepare } from './eager/prepare.ts';
+export { prepareQat } from './eager/prepare-qat.ts';
 export { propagateQConfig, type QConfigSpec } from './eager/propagate-qconfig.ts';
 export { type DynamicOptions, type DynamicSpec, quantize, quantizeDynamic } from './eager/quantize.ts';
+export { quantizeQat } from './eager/quantize-qat.ts';
 export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';
 export * from './observers/index.ts';

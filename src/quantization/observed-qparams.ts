@@ -2,7 +2,8 @@ import { QuantizationError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
 import type { QuantizedDType } from '../tensor/dtype.ts';
 import { isQuantizedDType } from '../tensor/dtype.ts';
-import { ObserverBase } from './observers/observer.ts';
+import { FakeQuantizeBase } from './fake-quantize/fake-quantize.ts';
+import { type ObservedQParams, ObserverBase } from './observers/observer.ts';
 
 /** Scale, zero point and dtype that calibration found for an activation. */
 export interface ActivationQParams {
@@ -44,6 +45,11 @@ export function observedQParams(observer: AnyModule | undefined, fn: string): Ac
       got: dtype,
     });
   }
-  const { scale, zeroPoint } = observer.calculateQParams();
+  const { scale, zeroPoint } = appliedQParams(observer);
   return { scale: scale.item(), zeroPoint: zeroPoint.item(), dtype };
+}
+
+/** What an observer suggests, or what a fake-quantize has been rounding with. */
+export function appliedQParams(observer: ObserverBase): ObservedQParams {
+  return observer instanceof FakeQuantizeBase ? observer.appliedQParams() : observer.calculateQParams();
 }

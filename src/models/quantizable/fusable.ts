@@ -1,18 +1,19 @@
 import type { AnyModule, Module } from '../../nn/module.ts';
-import { fuseModules } from '../../quantization/index.ts';
+import { fuseModules, fuseModulesQat } from '../../quantization/index.ts';
 
 /** A model with stubs at its borders and observable additions, ready for eager-mode quantization. */
 export interface QuantizableModel extends Module {
   /**
-   * Fuses every convolution or linear layer with what follows it, in place, and returns the model. Call it in evaluation
-   * mode before `prepare`. Source: `fuse_model` of `torchvision.models.quantization`.
+   * Fuses every convolution or linear layer with what follows it, in place, and returns the model: in evaluation mode for
+   * `prepare`, in training mode for `prepareQat`. Source: `fuse_model` of `torchvision.models.quantization`.
    */
   fuseModel(): this;
 }
 
-/** Fuses sequences of children in place. */
+/** Fuses sequences of children in place, for the mode that the module is in. */
 export function fuseChildren(module: AnyModule, names: readonly (readonly string[])[]): void {
-  fuseModules(module, names, { inplace: true });
+  const fuse = module.training ? fuseModulesQat : fuseModules;
+  fuse(module, names, { inplace: true });
 }
 
 /** Fuses, in a plain chain of children (a Sequential), every run whose class names read like one of `runs`. */

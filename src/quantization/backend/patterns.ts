@@ -5,22 +5,33 @@ import {
   Conv1d,
   Conv2d,
   Conv3d,
+  Embedding,
+  EmbeddingBag,
   fuseConvBn,
   fuseLinearBn,
+  GRU,
+  GRUCell,
   Linear,
+  LSTM,
+  LSTMCell,
   ReLU,
+  RNN,
+  RNNCell,
 } from '../../nn/index.ts';
 import * as intrinsic from '../../nn/intrinsic/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { FloatFunctional, QFunctional } from '../float-functional.ts';
 import * as dynamic from '../layers/dynamic/index.ts';
+import * as intrinsicQat from '../layers/intrinsic-qat.ts';
+import { foldable } from '../layers/qat/batch-norm.ts';
+import * as qat from '../layers/qat/index.ts';
 import * as quantized from '../layers/quantized/index.ts';
 import { DeQuantStub, QuantStub } from '../stubs.ts';
 
 /** A module class, as patterns name it. */
 export type ModuleClass = abstract new (...args: any[]) => AnyModule;
 
-/** Makes the quantized form of a prepared float module. */
+/** Makes another form of a float module: the quantized one of a prepared module, or the one that is trained. */
 export interface QuantizedClass {
   readonly name: string;
   fromFloat(module: any): AnyModule;
@@ -37,8 +48,17 @@ export interface Pattern {
   readonly sequence: readonly ModuleClass[];
   /** Makes one float module of a sequence in evaluation mode; absent for single modules. */
   readonly fuse?: (...modules: any[]) => AnyModule;
-  /** The class that is observed and swapped: the single class, or what `fuse` returns. Absent where fusion ends in another row's class. */
+  /** Makes one float module of a sequence in training mode; absent where it is the same as `fuse`. */
+  readonly fuseQat?: (...modules: any[]) => AnyModule;
+  /**
+   * The class that is observed and swapped: the single class, or what fusion makes. Where `fuse` and `fuseQat` differ,
+   * `fuse` ends in another row's class, and this is the class that `fuseQat` makes.
+   */
   readonly float?: ModuleClass;
+  /** The class that is trained: `float` with a fake-quantized weight. Observed and swapped like `float`. */
+  readonly qat?: ModuleClass & QuantizedClass;
+  /** The class that is trained for the dynamic form; its input is observed. */
+  readonly qatDynamic?: ModuleClass & QuantizedClass;
   /** `output`: prepare attaches an activation observer. `inside`: the module calls its own. `none`: nothing to observe. */
   readonly observe: 'output' | 'inside' | 'none';
   /** Static form: quantized tensors in and out. */
@@ -54,29 +74,85 @@ const CONV_RELU: Readonly<Record<1 | 2 | 3, new (conv: any, relu: any) => AnyMod
   2: intrinsic.ConvReLU2d,
   3: intrinsic.ConvReLU3d,
 };
+const CONV_BN: Readonly<Record<1 | 2 | 3, new (conv: any, bn: any) => AnyModule>> = {
+  1: intrinsic.ConvBn1d,
+  2: intrinsic.ConvBn2d,
+  3: intrinsic.ConvBn3d,
+};
+const CONV_BN_RELU: Readonly<Record<1 | 2 | 3, new (conv: any, bn: any, relu: any) => AnyModule>> = {
+  1: intrinsic.ConvBnReLU1d,
+  2: intrinsic.ConvBnReLU2d,
+  3: intrinsic.ConvBnReLU3d,
+};
+const QAT = {
+  1: {
+    conv: qat.Conv1d,
+    relu: intrinsicQat.ConvReLU1d,
+    bn: intrinsicQat.ConvBn1d,
+    bnRelu: intrinsicQat.ConvBnReLU1d,
+  },
+  2: {
+    conv: qat.Conv2d,
+    relu: intrinsicQat.ConvReLU2d,
+    bn: intrinsicQat.ConvBn2d,
+    bnRelu: intrinsicQat.ConvBnReLU2d,
+  },
+  3: {
+    conv: qat.Conv3d,
+    relu: intrinsicQat.ConvReLU3d,
+    bn: intrinsicQat.ConvBn3d,
+    bnRelu: intrinsicQat.ConvBnReLU3d,
+  },
+} as const;
 const Q_CONV = { 1: quantized.Conv1d, 2: quantized.Conv2d, 3: quantized.Conv3d } as const;
+const DYNAMIC_CONV = { 1: dynamic.Conv1d, 2: dynamic.Conv2d, 3: dynamic.Conv3d } as const;
 const Q_CONV_RELU = { 1: quantized.ConvReLU1d, 2: quantized.ConvReLU2d, 3: quantized.ConvReLU3d } as const;
 
 function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
   const conv = CONV[rank];
   const bn = BATCH_NORM[rank];
   const convRelu = CONV_RELU[rank];
+  const convBn = CONV_BN[rank];
+  const convBnRelu = CONV_BN_RELU[rank];
+  const trained = QAT[rank];
   return [
-    { name: `conv${rank}d`, sequence: [conv], float: conv, observe: 'output', static: Q_CONV[rank] },
+    {
+      name: `conv${rank}d`,
+      sequence: [conv],
+      float: conv,
+      qat: trained.conv,
+      observe: 'output',
+      static: Q_CONV[rank],
+      dynamic: DYNAMIC_CONV[rank],
+    },
     {
       name: `conv${rank}d + relu`,
       sequence: [conv, ReLU],
       fuse: (c, relu) => new convRelu(c, relu),
       float: convRelu,
+      qat: trained.relu,
       observe: 'output',
       static: Q_CONV_RELU[rank],
     },
-    { name: `conv${rank}d + bn`, sequence: [conv, bn], fuse: (c, b) => fuseConvBn(c, b), observe: 'output' },
+    {
+      name: `conv${rank}d + bn`,
+      sequence: [conv, bn],
+      fuse: (c, b) => fuseConvBn(c, b),
+      fuseQat: (c, b) => new convBn(c, foldable(b, c.outChannels, 'fuseModulesQat')),
+      float: convBn,
+      qat: trained.bn,
+      observe: 'output',
+      static: Q_CONV[rank],
+    },
     {
       name: `conv${rank}d + bn + relu`,
       sequence: [conv, bn, ReLU],
       fuse: (c, b, relu) => new convRelu(fuseConvBn(c, b), relu),
+      fuseQat: (c, b, relu) => new convBnRelu(c, foldable(b, c.outChannels, 'fuseModulesQat'), relu),
+      float: convBnRelu,
+      qat: trained.bnRelu,
       observe: 'output',
+      static: Q_CONV_RELU[rank],
     },
   ];
 }
@@ -105,6 +181,8 @@ export const PATTERNS: readonly Pattern[] = [
     name: 'linear',
     sequence: [Linear],
     float: Linear,
+    qat: qat.Linear,
+    qatDynamic: qat.dynamic.Linear,
     observe: 'output',
     static: quantized.Linear,
     dynamic: dynamic.Linear,
@@ -114,6 +192,7 @@ export const PATTERNS: readonly Pattern[] = [
     sequence: [Linear, ReLU],
     fuse: (linear, relu) => new intrinsic.LinearReLU(linear, relu),
     float: intrinsic.LinearReLU,
+    qat: intrinsicQat.LinearReLU,
     observe: 'output',
     static: quantized.LinearReLU,
     dynamic: dynamic.LinearReLU,
@@ -122,17 +201,37 @@ export const PATTERNS: readonly Pattern[] = [
     name: 'linear + bn',
     sequence: [Linear, BatchNorm1d],
     fuse: (linear, bn) => fuseLinearBn(linear, bn),
+    fuseQat: (linear, bn) =>
+      new intrinsic.LinearBn1d(linear, foldable(bn, linear.outFeatures, 'fuseModulesQat')),
+    float: intrinsic.LinearBn1d,
+    qat: intrinsicQat.LinearBn1d,
+    observe: 'output',
+    static: quantized.Linear,
+    dynamic: dynamic.Linear,
+  },
+  { name: 'embedding', sequence: [Embedding], float: Embedding, qat: qat.Embedding, observe: 'output' },
+  {
+    name: 'embedding bag',
+    sequence: [EmbeddingBag],
+    float: EmbeddingBag,
+    qat: qat.EmbeddingBag,
     observe: 'output',
   },
+  { name: 'rnn', sequence: [RNN], float: RNN, observe: 'none', dynamic: dynamic.RNN },
+  { name: 'lstm', sequence: [LSTM], float: LSTM, observe: 'none', dynamic: dynamic.LSTM },
+  { name: 'gru', sequence: [GRU], float: GRU, observe: 'none', dynamic: dynamic.GRU },
+  { name: 'rnn cell', sequence: [RNNCell], float: RNNCell, observe: 'none', dynamic: dynamic.RNNCell },
+  { name: 'lstm cell', sequence: [LSTMCell], float: LSTMCell, observe: 'none', dynamic: dynamic.LSTMCell },
+  { name: 'gru cell', sequence: [GRUCell], float: GRUCell, observe: 'none', dynamic: dynamic.GRUCell },
 ];
 
-const byFloatClass = new Map<unknown, Pattern>(
-  PATTERNS.flatMap((p) => (p.float ? [[p.float, p] as const] : [])),
+const byClass = new Map<unknown, Pattern>(
+  PATTERNS.flatMap((p) => [p.float, p.qat, p.qatDynamic].flatMap((c) => (c ? [[c, p] as const] : []))),
 );
 
-/** The row that describes a module, by its exact class. */
+/** The row that describes a float module or one in training for quantization, by its exact class. */
 export function patternOf(module: AnyModule): Pattern | undefined {
-  return byFloatClass.get(module.constructor);
+  return byClass.get(module.constructor);
 }
 
 /** The row whose sequence of classes is exactly that of the modules. */

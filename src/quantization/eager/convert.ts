@@ -4,8 +4,10 @@ import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { zeros } from '../../tensor/creation.ts';
 import { type Pattern, patternOf, type QuantizedClass } from '../backend/patterns.ts';
+import { WEIGHT_FAKE_QUANT } from '../layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { ObserverBase } from '../observers/observer.ts';
+import { activationIsMemoryless } from '../qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
 import { observeOutput } from './prepare.ts';
 
@@ -18,8 +20,8 @@ export interface ConvertOptions extends TransformOptions {
   readonly allowUnobserved?: boolean;
 }
 
-/** Which quantized form modules are swapped for. */
-export type SwapForm = 'static' | 'dynamic';
+/** Which form modules are swapped for: a column of the backend table. */
+export type SwapForm = 'static' | 'dynamic' | 'qat';
 
 /**
  * Swaps every prepared module for its quantized form: weights become int8, scales and zero points come from the
@@ -37,8 +39,12 @@ export function convert<M extends AnyModule>(model: M, options: ConvertOptions =
   return swapModules(target, 'static', { inplace: true });
 }
 
-/** The walk behind {@link convert} and `quantizeDynamic`. */
-export function swapModules<M extends AnyModule>(model: M, form: SwapForm, options: TransformOptions): M {
+/** What {@link convert} and `quantizeDynamic` share: swaps for a quantized form, and takes the preparations off. */
+export function swapModules<M extends AnyModule>(
+  model: M,
+  form: 'static' | 'dynamic',
+  options: TransformOptions,
+): M {
   const target = options.inplace ? model : deepCopy(model);
   const swapped = swap(target, '', form);
   for (const module of swapped.modules()) {
@@ -48,9 +54,13 @@ export function swapModules<M extends AnyModule>(model: M, form: SwapForm, optio
   return swapped as M;
 }
 
-function swap(module: AnyModule, path: string, form: SwapForm): AnyModule {
+/**
+ * The walk behind every conversion: replaces the modules below that have a qconfig and the asked form in the backend
+ * table, and returns what takes the place of `module` itself.
+ */
+export function swap(module: AnyModule, path: string, form: SwapForm): AnyModule {
   const pattern = patternOf(module);
-  const into = pattern?.[form];
+  const into = pattern && formOf(module, pattern, form);
   if (pattern && into && module.qconfig) return swapOne(module, path, into, pattern);
   if (!pattern || pattern.sequence.length === 1) {
     for (const [name, child] of module.namedChildren()) {
@@ -59,6 +69,16 @@ function swap(module: AnyModule, path: string, form: SwapForm): AnyModule {
     }
   }
   return module;
+}
+
+/** Layers for dynamic quantization are trained and converted to forms of their own. */
+function formOf(module: AnyModule, pattern: Pattern, form: SwapForm): QuantizedClass | undefined {
+  if (form === 'qat') {
+    if (module.constructor !== pattern.float) return undefined;
+    const memoryless = pattern.qatDynamic && module.qconfig && activationIsMemoryless(module.qconfig);
+    return memoryless ? pattern.qatDynamic : pattern.qat;
+  }
+  return module.constructor === pattern.qatDynamic ? pattern.dynamic : pattern[form];
 }
 
 function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern: Pattern): AnyModule {
@@ -75,7 +95,9 @@ function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern:
 }
 
 function showZeroToUnobserved(model: AnyModule): void {
-  for (const module of model.modules()) {
+  for (const [path, module] of model.namedModules()) {
+    // The fake-quantize of a weight is shown that weight when its layer is converted.
+    if (path.split('.').includes(WEIGHT_FAKE_QUANT)) continue;
     if (module instanceof ObserverBase && !module.hasObserved()) noGrad(() => module(zeros([1])));
   }
 }

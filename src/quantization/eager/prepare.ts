@@ -1,6 +1,6 @@
 import { QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
-import type { AnyModule, ForwardHook } from '../../nn/module.ts';
+import type { AnyModule, ForwardHook, ForwardPreHook } from '../../nn/module.ts';
 import { patternOf } from '../backend/patterns.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
@@ -24,21 +24,36 @@ export const observeOutput: ForwardHook = (module, _inputs, output) =>
 export function prepare<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
   const target = options.inplace ? model : deepCopy(model);
   propagateQConfig(target);
-  if (!target.modules().some((m) => m.qconfig)) {
-    throw new QuantizationError({
-      fn: 'prepare',
-      argument: 'model',
-      expected: 'a qconfig on the model or on some of its modules',
-      got: `${target.typeName} without any`,
-      fix: 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).',
-    });
-  }
+  const fix = 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).';
+  requireQConfig(target, 'prepare', fix);
   attachObservers(target);
   return target;
 }
 
+/** The hook that shows a module's input to its observer before the module sees what that returns. */
+export const observeInput: ForwardPreHook = (module, inputs) => [
+  module.activationPostProcess?.(inputs[0] as never) ?? inputs[0],
+  ...inputs.slice(1),
+];
+
+/**
+ * Throws where nothing in the model has a qconfig.
+ *
+ * @throws {@link QuantizationError} naming the function that was called.
+ */
+export function requireQConfig(model: AnyModule, fn: string, fix: string): void {
+  if (model.modules().some((m) => m.qconfig)) return;
+  throw new QuantizationError({
+    fn,
+    argument: 'model',
+    expected: 'a qconfig on the model or on some of its modules',
+    got: `${model.typeName} without any`,
+    fix,
+  });
+}
+
 /** Attaches the observers that the backend table asks for, here and below. */
-function attachObservers(module: AnyModule): void {
+export function attachObservers(module: AnyModule): void {
   const pattern = patternOf(module);
   if (!pattern) {
     for (const child of module.children()) attachObservers(child);
@@ -46,5 +61,6 @@ function attachObservers(module: AnyModule): void {
   }
   if (!module.qconfig || pattern.observe === 'none') return;
   module.addModule(POST_PROCESS, module.qconfig.activation());
-  if (pattern.observe === 'output') module.registerForwardHook(observeOutput, { prepend: true });
+  if (module.constructor === pattern.qatDynamic) module.registerForwardPreHook(observeInput);
+  else if (pattern.observe === 'output') module.registerForwardHook(observeOutput, { prepend: true });
 }

@@ -104,6 +104,14 @@ export abstract class FakeQuantizeBase extends ObserverBase {
   override hasObserved(): boolean {
     return this.activationPostProcess.hasObserved();
   }
+
+  /**
+   * The parameters that values are rounded with as long as nothing more is observed: what `convert` takes over, so that
+   * the quantized model computes what training simulated.
+   */
+  appliedQParams(): ObservedQParams {
+    return this.calculateQParams();
+  }
 }
 
 /**
@@ -129,6 +137,10 @@ export class FakeQuantize extends FakeQuantizeBase {
 
   override calculateQParams(): ObservedQParams {
     return this.activationPostProcess.calculateQParams();
+  }
+
+  override appliedQParams(): ObservedQParams {
+    return { scale: this.scale, zeroPoint: this.zeroPoint };
   }
 
   override forward(x: Tensor): Tensor {

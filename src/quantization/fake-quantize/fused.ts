@@ -6,7 +6,7 @@ import {
   MovingAverageMinMaxObserver,
   MovingAveragePerChannelMinMaxObserver,
 } from '../observers/moving-average.ts';
-import { vector } from '../observers/observer.ts';
+import { type ObservedQParams, vector } from '../observers/observer.ts';
 import { FakeQuantize, type FakeQuantizeOptions } from './fake-quantize.ts';
 
 /**
@@ -39,6 +39,14 @@ export class FusedMovingAvgObsFakeQuantize extends FakeQuantize {
   override forward(x: Tensor): Tensor {
     if (this.observerEnabled.storage[0] === 1) this.activationPostProcess(x);
     if (this.fakeQuantEnabled.storage[0] !== 1) return x;
+    const { scale, zeroPoint } = this.appliedQParams();
+    this.scale = scale;
+    this.zeroPoint = zeroPoint;
+    return this.simulate(x);
+  }
+
+  /** Derived from the range so far as the fused kernel does it, which is not how {@link calculateQParams} does. */
+  override appliedQParams(): ObservedQParams {
     const { minVal, maxVal, qscheme } = this.activationPostProcess;
     const symmetric = qscheme.endsWith('symmetric');
     const n = minVal.numel;
@@ -53,9 +61,7 @@ export class FusedMovingAvgObsFakeQuantize extends FakeQuantize {
         symmetric,
       );
     }
-    this.scale = vector(scale);
-    this.zeroPoint = fromStorage(zeroPoint, [n], 'int32');
-    return this.simulate(x);
+    return { scale: vector(scale), zeroPoint: fromStorage(zeroPoint, [n], 'int32') };
   }
 
   override extraRepr(): string {

@@ -8,14 +8,13 @@ import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts'
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
-import type { QuantizedOps } from '../../../ops/signatures/index.ts';
 import { tensor, zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { readScalar, readWeightAndBias } from '../state.ts';
-import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 
 type FloatConv = FloatConv1d | FloatConv2d | FloatConv3d;
 
@@ -30,7 +29,7 @@ export interface QuantizedConvOptions {
 }
 
 /** What quantized convolutions of every rank share. */
-abstract class QuantizedConv extends Module {
+export abstract class QuantizedConv extends Module {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: readonly number[];
@@ -118,10 +117,13 @@ abstract class QuantizedConv extends Module {
     });
   }
 
-  protected run(op: keyof QuantizedOps & `quantized::conv${string}`, x: Tensor): Tensor {
-    const padded =
-      this.paddingMode === 'reflect' ? dispatch('pad', x, reflectPads(this.padding), 'reflect', 0) : x;
-    return dispatch(op, padded, this.packed, this.scale, this.zeroPoint);
+  protected run(op: `quantized::conv${1 | 2 | 3}d${'' | '_relu'}`, x: Tensor): Tensor {
+    return dispatch(op, this.padded(x), this.packed, this.scale, this.zeroPoint);
+  }
+
+  /** The input, padded here where the kernel cannot do it. */
+  protected padded(x: Tensor): Tensor {
+    return this.paddingMode === 'reflect' ? dispatch('pad', x, reflectPads(this.padding), 'reflect', 0) : x;
   }
 
   private pack(weight: Tensor, bias: Tensor | null): PackedWeights {
@@ -141,6 +143,18 @@ function adopt<Q extends QuantizedConv>(
   create: (float: FloatConv, options: QuantizedConvOptions) => Q,
   module: AnyModule,
 ): Q {
+  const q = adoptWeights(create, module);
+  const { scale, zeroPoint } = observedQParams(module.activationPostProcess, `${q.typeName}.fromFloat`);
+  q.scale = scale;
+  q.zeroPoint = zeroPoint;
+  return q;
+}
+
+/** Gives a fresh quantized layer the weight of a float convolution. */
+export function adoptWeights<Q extends QuantizedConv>(
+  create: (float: FloatConv, options: QuantizedConvOptions) => Q,
+  module: AnyModule,
+): Q {
   const float = convOf(module);
   const { stride, dilation, groups, paddingMode } = float;
   if (paddingMode !== 'zeros' && paddingMode !== 'reflect') {
@@ -155,13 +169,8 @@ function adopt<Q extends QuantizedConv>(
   const padding = explicitPadding(float);
   const q = create(float, { stride, padding, dilation, groups, bias: float.bias !== null, paddingMode });
   const fn = `${q.typeName}.fromFloat`;
-  const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);
-  q.scale = scale;
-  q.zeroPoint = zeroPoint;
-  q.setWeightBias(
-    quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn),
-    plainBias(float.bias),
-  );
+  const { weight, bias } = layerParameters(module);
+  q.setWeightBias(quantizeWeight(weight, observeWeight(module, weight, fn), fn), plainBias(bias));
   return q;
 }
 

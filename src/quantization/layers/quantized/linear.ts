@@ -9,18 +9,20 @@ import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { readScalar, readWeightAndBias } from '../state.ts';
-import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 
 /** A linear layer that may have been fused with a relu: the layer itself, or the Sequential around it. */
 export function linearOf(module: AnyModule): FloatLinear {
   return ('0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module) as FloatLinear;
 }
 
-/** State and printing that the static and the dynamic linear layer have in common. */
-export abstract class PackedLinear extends Module {
+/** State that the static and the dynamic linear layer have in common; `P` is the form their weights are packed in. */
+export abstract class PackedLinear<
+  P extends { readonly weight: Tensor; readonly bias: Tensor | null },
+> extends Module {
   readonly inFeatures: number;
   readonly outFeatures: number;
-  packed: PackedWeights;
+  packed: P;
   /** Output scale and zero point; 1 and 0 in dynamic layers, whose output is float. */
   scale = 1;
   zeroPoint = 0;
@@ -32,7 +34,15 @@ export abstract class PackedLinear extends Module {
     const weight = noGrad(() =>
       dispatch('quantizePerTensor', zeros([outFeatures, inFeatures]), 1, 0, 'qint8'),
     );
-    this.packed = new PackedWeights(weight, options.bias === false ? null : zeros([outFeatures]), null);
+    this.packed = this.pack(weight, options.bias === false ? null : zeros([outFeatures]));
+  }
+
+  /** Packs a weight and bias for the layer's kernels. */
+  abstract pack(weight: Tensor, bias: Tensor | null): P;
+
+  /** Whether weights may be float (and become float16). */
+  get takesFloatWeights(): boolean {
+    return false;
   }
 
   /** The quantized weight, [outFeatures, inFeatures]. */
@@ -47,7 +57,7 @@ export abstract class PackedLinear extends Module {
 
   /** Replaces weight and bias; they are packed for the kernels on first use. */
   setWeightBias(weight: Tensor, bias: Tensor | null): void {
-    this.packed = new PackedWeights(weight, bias, null);
+    this.packed = this.pack(weight, bias);
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
@@ -70,8 +80,14 @@ export abstract class PackedLinear extends Module {
     if (pair === undefined) return;
     if (!Array.isArray(pair)) loader.mismatch(`${key} is not a (weight, bias) pair`);
     else {
-      readWeightAndBias(loader, key, pair[0], pair[1], [this.outFeatures, this.inFeatures], (w, b) =>
-        this.setWeightBias(w, b),
+      readWeightAndBias(
+        loader,
+        key,
+        pair[0],
+        pair[1],
+        [this.outFeatures, this.inFeatures],
+        (w, b) => this.setWeightBias(w, b),
+        this.takesFloatWeights,
       );
     }
   }
@@ -81,7 +97,7 @@ export abstract class PackedLinear extends Module {
  * Linear layer on quantized tensors: quint8 (or qint8) in and out, qint8 weights. Input [..., inFeatures], output
  * [..., outFeatures]. Source: `torch.ao.nn.quantized.Linear`.
  */
-export class Linear extends PackedLinear {
+export class Linear extends PackedLinear<PackedWeights> {
   override get typeName(): string {
     return 'QuantizedLinear';
   }
@@ -94,11 +110,13 @@ export class Linear extends PackedLinear {
     const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);
     q.scale = scale;
     q.zeroPoint = zeroPoint;
-    q.setWeightBias(
-      quantizeWeight(float.weight, observeWeight(module, float.weight, fn), fn),
-      plainBias(float.bias),
-    );
+    const { weight, bias } = layerParameters(module);
+    q.setWeightBias(quantizeWeight(weight, observeWeight(module, weight, fn), fn), plainBias(bias));
     return q;
+  }
+
+  pack(weight: Tensor, bias: Tensor | null): PackedWeights {
+    return new PackedWeights(weight, bias, null);
   }
 
   forward(x: Tensor): Tensor {

@@ -1,0 +1,42 @@
+import { deepCopy } from '../../nn/deep-copy.ts';
+import type { AnyModule } from '../../nn/module.ts';
+import { getDefaultQatQConfig } from '../qconfig.ts';
+import { convert } from './convert.ts';
+import type { TransformOptions } from './fuse-modules.ts';
+import { prepareQat } from './prepare-qat.ts';
+
+/**
+ * Quantization-aware training in one call: prepares a copy in training mode, hands it to `train`, converts it and returns
+ * it in evaluation mode. A model without any qconfig gets the default one for training.
+ * Source: `torch.ao.quantization.quantize_qat`.
+ *
+ * @param train Trains the prepared model. Where it returns a promise, so does this function.
+ * @example
+ * const int8 = quantizeQat(model, (m) => {
+ *   const sgd = new SGD(m.parameters(), { lr: 0.01 });
+ *   for (const [x, y] of batches) { sgd.zeroGrad(); crossEntropy(m(x), y).backward(); sgd.step(); }
+ * });
+ */
+export function quantizeQat<M extends AnyModule>(
+  model: M,
+  train: (prepared: M) => Promise<void>,
+  options?: TransformOptions,
+): Promise<M>;
+export function quantizeQat<M extends AnyModule>(
+  model: M,
+  train: (prepared: M) => void,
+  options?: TransformOptions,
+): M;
+export function quantizeQat<M extends AnyModule>(
+  model: M,
+  train: (prepared: M) => void | Promise<void>,
+  options: TransformOptions = {},
+): M | Promise<M> {
+  const target = options.inplace ? model : deepCopy(model);
+  target.train();
+  if (!target.modules().some((m) => m.qconfig !== undefined)) target.qconfig = getDefaultQatQConfig();
+  const prepared = prepareQat(target, { inplace: true });
+  const finish = (): M => convert(prepared.eval(), { inplace: true });
+  const trained = train(prepared);
+  return trained instanceof Promise ? trained.then(finish) : finish();
+}
