@@ -16,49 +16,22 @@ export interface CellOptions {
 
 /** What the cells share: one step on [batch, inputs], or [inputs]. Source: `torch.nn.RNNCellBase`. */
 export abstract class RNNCellBase<State, Out = State> extends Module<[Tensor, (State | null)?], Out> {
-  static override readonly stateNames: Readonly<Record<string, string>> = {
-    weightIh: 'weight_ih',
-    weightHh: 'weight_hh',
-    biasIh: 'bias_ih',
-    biasHh: 'bias_hh',
-  };
-
   readonly inputSize: number;
   readonly hiddenSize: number;
   readonly bias: boolean;
-  weightIh: Parameter;
-  weightHh: Parameter;
-  biasIh: Parameter | null;
-  biasHh: Parameter | null;
 
-  constructor(inputSize: number, hiddenSize: number, gates: number, options: CellOptions) {
+  constructor(inputSize: number, hiddenSize: number, options: CellOptions) {
     super();
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;
     this.bias = options.bias ?? true;
-    const rows = gates * hiddenSize;
-    this.weightIh = new Parameter(zeros([rows, inputSize]));
-    this.weightHh = new Parameter(zeros([rows, hiddenSize]));
-    this.biasIh = this.bias ? new Parameter(zeros([rows])) : null;
-    this.biasHh = this.bias ? new Parameter(zeros([rows])) : null;
-    this.resetParameters();
   }
 
-  /** Draws all weights anew, as PyTorch does: uniform in ±1/√hiddenSize. */
-  resetParameters(): void {
-    const bound = this.hiddenSize > 0 ? 1 / Math.sqrt(this.hiddenSize) : 0;
-    for (const p of this.parameters()) init.uniform_(p, -bound, bound);
-  }
+  /** [batch, inputs] → [batch, gates · hidden]. */
+  abstract inputGates(x: Tensor): Tensor;
 
-  /** [batch, inputs] → [batch, gates · hidden]. Quantized forms override it. */
-  inputGates(x: Tensor): Tensor {
-    return dispatch('linear', x, this.weightIh, this.biasIh);
-  }
-
-  /** [batch, hidden] → [batch, gates · hidden]. Quantized forms override it. */
-  hiddenGates(h: Tensor): Tensor {
-    return dispatch('linear', h, this.weightHh, this.biasHh);
-  }
+  /** [batch, hidden] → [batch, gates · hidden]. */
+  abstract hiddenGates(h: Tensor): Tensor;
 
   /**
    * Runs `step` on a batch: adds the batch dimension where there is none, and zeros where there is no state.
@@ -93,6 +66,45 @@ export abstract class RNNCellBase<State, Out = State> extends Module<[Tensor, (S
   }
 }
 
+/** A cell with float weights that are learned. */
+abstract class FloatCell<State, Out = State> extends RNNCellBase<State, Out> {
+  static override readonly stateNames: Readonly<Record<string, string>> = {
+    weightIh: 'weight_ih',
+    weightHh: 'weight_hh',
+    biasIh: 'bias_ih',
+    biasHh: 'bias_hh',
+  };
+
+  weightIh: Parameter;
+  weightHh: Parameter;
+  biasIh: Parameter | null;
+  biasHh: Parameter | null;
+
+  constructor(inputSize: number, hiddenSize: number, gates: number, options: CellOptions) {
+    super(inputSize, hiddenSize, options);
+    const rows = gates * hiddenSize;
+    this.weightIh = new Parameter(zeros([rows, inputSize]));
+    this.weightHh = new Parameter(zeros([rows, hiddenSize]));
+    this.biasIh = this.bias ? new Parameter(zeros([rows])) : null;
+    this.biasHh = this.bias ? new Parameter(zeros([rows])) : null;
+    this.resetParameters();
+  }
+
+  /** Draws all weights anew, as PyTorch does: uniform in ±1/√hiddenSize. */
+  resetParameters(): void {
+    const bound = this.hiddenSize > 0 ? 1 / Math.sqrt(this.hiddenSize) : 0;
+    for (const p of this.parameters()) init.uniform_(p, -bound, bound);
+  }
+
+  inputGates(x: Tensor): Tensor {
+    return dispatch('linear', x, this.weightIh, this.biasIh);
+  }
+
+  hiddenGates(h: Tensor): Tensor {
+    return dispatch('linear', h, this.weightHh, this.biasHh);
+  }
+}
+
 /** Options of {@link RNNCell}. */
 export interface RNNCellOptions extends CellOptions {
   /** `tanh` where not given. */
@@ -106,7 +118,7 @@ export interface RNNCellOptions extends CellOptions {
  * let h: Tensor | null = null;
  * for (const x of xs) h = cell(x, h);
  */
-export class RNNCell extends RNNCellBase<Tensor> {
+export class RNNCell extends FloatCell<Tensor> {
   readonly nonlinearity: 'tanh' | 'relu';
 
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
@@ -133,7 +145,7 @@ export class RNNCell extends RNNCellBase<Tensor> {
  * let state: [Tensor, Tensor] | null = null;
  * for (const x of xs) state = cell(x, state);
  */
-export class LSTMCell extends RNNCellBase<readonly [Tensor, Tensor], [Tensor, Tensor]> {
+export class LSTMCell extends FloatCell<readonly [Tensor, Tensor], [Tensor, Tensor]> {
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(inputSize, hiddenSize, 4, options);
   }
@@ -147,7 +159,7 @@ export class LSTMCell extends RNNCellBase<readonly [Tensor, Tensor], [Tensor, Te
 }
 
 /** One step of a GRU: [batch, inputs] and h [batch, hidden] → h'. Source: `torch.nn.GRUCell`. */
-export class GRUCell extends RNNCellBase<Tensor> {
+export class GRUCell extends FloatCell<Tensor> {
   constructor(inputSize: number, hiddenSize: number, options: CellOptions = {}) {
     super(inputSize, hiddenSize, 3, options);
   }

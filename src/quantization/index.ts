@@ -5,7 +5,13 @@ export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse
 export { prepare } from './eager/prepare.ts';
 export { prepareQat } from './eager/prepare-qat.ts';
 export { propagateQConfig, type QConfigSpec } from './eager/propagate-qconfig.ts';
-export { type DynamicOptions, type DynamicSpec, quantize, quantizeDynamic } from './eager/quantize.ts';
+export {
+  type DynamicDType,
+  type DynamicOptions,
+  type DynamicSpec,
+  quantize,
+  quantizeDynamic,
+} from './eager/quantize.ts';
 export { quantizeQat } from './eager/quantize-qat.ts';
 export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';

@@ -1,4 +1,5 @@
 import type { StateLoader } from '../../nn/module.ts';
+import { isFloatDType } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 
 /** Takes a one-element tensor from a state dict and hands its number on once everything fits. */
@@ -9,7 +10,10 @@ export function readScalar(loader: StateLoader, key: string, assign: (value: num
   else loader.mismatch(`${key} is not a tensor of one element`);
 }
 
-/** Takes the (weight, bias) pair of a quantized layer and hands it on once everything fits. */
+/**
+ * Takes the (weight, bias) pair of a quantized layer and hands it on once everything fits. Layers that have a float16
+ * form say so with `float`.
+ */
 export function readWeightAndBias(
   loader: StateLoader,
   weightKey: string,
@@ -17,8 +21,9 @@ export function readWeightAndBias(
   bias: unknown,
   shape: readonly number[],
   assign: (weight: Tensor, bias: Tensor | null) => void,
+  float = false,
 ): void {
-  if (!(weight instanceof Tensor) || !weight.isQuantized)
+  if (!(weight instanceof Tensor) || !(weight.isQuantized || (float && isFloatDType(weight.dtype))))
     loader.mismatch(`${weightKey} is not a quantized tensor`);
   else if (weight.shape.join() !== shape.join()) {
     loader.mismatch(
