@@ -91,3 +91,10 @@ export function store_f32_lanes(out: usize, lo: v128, hi: v128, n: i32): void {
   }
   if (n & 1) v128.store32_lane(out, x, 0);
 }
+
+/** max(f32(acc) * scale + bias, least), without fused multiply-add; NaN passes. */
+// @ts-ignore: decorator
+@inline
+export function scaled(acc: v128, scale: v128, bias: v128, least: v128): v128 {
+  return f32x4.pmax(f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), bias), least);
+}
