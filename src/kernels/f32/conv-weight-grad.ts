@@ -3,6 +3,7 @@ import { engine as defaultEngine, type Engine } from '../engine.ts';
 import { checkLength, PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from './panels.ts';
 import { type Block, Sliding, type StagedPhase } from './sliding.ts';
 import { type ConvGeometryF32, checkConvGeometry, forwardSweep } from './window.ts';
+import { suitsWinograd, winogradWeightGradF32 } from './winograd.ts';
 
 /** Positions summed before the next tile: 8 KiB of gradient panel stay in L1 beside the rows of the input. */
 const STEP_BLOCK = 256;
@@ -34,6 +35,10 @@ export function convWeightGradF32(
   checkLength('convWeightGradF32', 'gradOut', gradOut, batch * product(sweep.destSize) * outChannels);
   const out = new Float32Array((outChannels * inChannels * sweep.taps) / groups);
   if (out.length === 0 || gradOut.length === 0) return out;
+  if (suitsWinograd(geometry)) {
+    winogradWeightGradF32(input, gradOut, geometry, out, engine);
+    return out;
+  }
   const depthwise = groups === inChannels && groups === outChannels && groups > 1;
   engine.scratch((take) => {
     const sliding = new Sliding(engine, take, sweep);

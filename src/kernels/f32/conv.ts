@@ -9,6 +9,7 @@ import {
   inputGradSweep,
   type Sweep,
 } from './window.ts';
+import { suitsWinograd, winogradInputGradF32 } from './winograd.ts';
 
 /** Window rows walked before the next panel: whole tiles of six and of five rows. */
 const ROW_BLOCK = 120;
@@ -86,6 +87,14 @@ export function convInputGradF32(
     sweep.batch * product(sweep.sourceSize) * geometry.outChannels,
   );
   checkLength('convInputGradF32', 'weight', weight, geometry.outChannels * perGroup * sweep.taps);
+  const { out, bias, clamp, engine = defaultEngine } = options;
+  if (suitsWinograd(geometry) && !bias && !clamp) {
+    const length = sweep.batch * product(sweep.destSize) * sweep.destChannels;
+    if (out) checkLength('convInputGradF32', 'out', out, length);
+    const result = out ?? new Float32Array(length);
+    winogradInputGradF32(gradOut, weight, geometry, result, engine);
+    return result;
+  }
   const rowStride = perGroup * sweep.taps;
   return sweepProduct('convInputGradF32', sweep, gradOut, weight, sweep.taps, rowStride, options);
 }
