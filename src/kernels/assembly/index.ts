@@ -15,4 +15,3 @@ export * from "./f32_channels";
 export * from "./f32_elementwise";
 export * from "./f32_softmax";
 export * from "./f32_pool";
-export * from "./f32_winograd";
