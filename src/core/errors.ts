@@ -66,6 +66,17 @@ export class StateDictError extends ZeropointError {}
 /** A quantization flow used in a way that cannot work; names the module path and the fix. */
 export class QuantizationError extends ZeropointError {}
 
+/** Something a traced graph cannot hold: a value read while tracing, a change in place, an object of unknown kind. */
+export class TraceError extends ZeropointError {
+  /** Where in the caller's code it happened, as `file:line:column`; null where the stack does not tell. */
+  readonly location: string | null;
+
+  constructor(details: ErrorDetails & { readonly location: string | null }) {
+    super({ ...details, got: details.location ? `${details.got} at ${details.location}` : details.got });
+    this.location = details.location;
+  }
+}
+
 /** The kernel engine cannot do what was asked (out of memory, missing SIMD). */
 export class KernelError extends ZeropointError {}
 

@@ -3,6 +3,11 @@ import { Tensor } from '../tensor/tensor.ts';
 import { blankCopy, Module } from './module.ts';
 import { Parameter } from './parameter.ts';
 
+/** An object that is neither plain nor immutable, and copies itself inside of {@link deepCopy}. */
+export interface DeepCopyable {
+  deepCopy(): unknown;
+}
+
 /**
  * An independent copy of a module (or of a tensor, array, Map or plain object): parameters and buffers are copied,
  * what is shared inside stays shared inside the copy. Other objects (packed weights, generators) are immutable or
@@ -42,6 +47,7 @@ function copyValue(value: unknown, memo: Map<unknown, unknown>): unknown {
     for (const [k, v] of value) copy.set(k, copyValue(v, memo));
     return copy;
   }
+  if ('deepCopy' in value) return remember(memo, value, (value as DeepCopyable).deepCopy());
   if (value instanceof Set) return remember(memo, value, new Set(value));
   if (
     typeof value === 'object' &&

@@ -40,6 +40,22 @@ const internals = new WeakMap<object, Internals>();
 /** The modules whose `forward` is running, outermost first. */
 const running: AnyModule[] = [];
 
+/** Runs in place of a module's call; `run` makes the call itself, hooks included. */
+export type CallInterceptor = (module: AnyModule, inputs: readonly unknown[], run: () => unknown) => unknown;
+
+let interceptor: CallInterceptor | null = null;
+
+/** Runs `body` while every call of a module goes through `intercept`: how tracers see the borders of layers. */
+export function withCallInterceptor<T>(intercept: CallInterceptor, body: () => T): T {
+  const before = interceptor;
+  interceptor = intercept;
+  try {
+    return body();
+  } finally {
+    interceptor = before;
+  }
+}
+
 /** The part of {@link Module} that makes it a function: `model(x)` runs the hooks and `forward`. */
 export interface Module<Args extends unknown[] = [Tensor], Out = Tensor> {
   (...inputs: Args): Out;
@@ -447,6 +463,12 @@ export function blankCopy<M extends AnyModule>(module: M): M {
 }
 
 function runModule(module: AnyModule, inputs: readonly unknown[]): any {
+  return interceptor
+    ? interceptor(module, inputs, () => runHooked(module, inputs))
+    : runHooked(module, inputs);
+}
+
+function runHooked(module: AnyModule, inputs: readonly unknown[]): any {
   const { preHooks, hooks } = internalsOf(module);
   let args = inputs;
   running.push(module);
