@@ -1,7 +1,7 @@
 /**
  * Kernel speed on one thread: int8 against float32, for each build that this engine runs.
  *
- *   node bench/kernels.ts [--rounds 15] [--filter conv]   on this Node
+ *   node bench/kernels.ts [--rounds 15] [--filter gemm,conv]   on this Node
  *   node bench/kernels.ts --all-nodes                     on Node 22, 24 and 26 from npm, in one table
  *
  * Operations, builds and Node versions take turns in every round, so that drift of the machine meets all alike. Printed are
@@ -13,6 +13,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { arch, cpus, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { formatTable } from '../src/core/table.ts';
 import { isBuildSupported, type KernelBuild } from '../src/kernels/engine.ts';
 import { int8Comparisons } from './kernels/int8.ts';
 
@@ -47,7 +48,7 @@ function measure(rounds: number): Series[] {
   const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
   const lines = builds.flatMap((build) =>
     int8Comparisons(build)
-      .filter(({ name }) => name.includes(flags.filter))
+      .filter(({ name }) => flags.filter.split(',').some((part) => name.includes(part)))
       .map((comparison) => {
         // The optimizing compiler works beside us: give it time before the clock starts.
         const until = performance.now() + WARM_UP_MS;
@@ -59,6 +60,7 @@ function measure(rounds: number): Series[] {
         return { comparison, series: { name, build, unit, int8: [], f32: [] } as Series };
       }),
   );
+  if (lines.length === 0) throw new Error(`no kernel's name contains any of: ${flags.filter}`);
   for (let round = 0; round < rounds; round++) {
     for (const { comparison, series } of lines) {
       series.int8.push(rate(comparison.work, comparison.int8));
@@ -73,7 +75,7 @@ function installNode(version: string, dir: string): string {
   const name = `node-${platform() === 'win32' ? 'win' : platform()}-${arch()}`;
   const options = ['--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   execFileSync('npm', ['install', '--prefix', join(dir, version), ...options, `${name}@${version}`], {
-    stdio: 'inherit',
+    stdio: ['ignore', 'ignore', 'inherit'],
   });
   return join(dir, version, 'node_modules', name, 'bin', platform() === 'win32' ? 'node.exe' : 'node');
 }
@@ -90,18 +92,7 @@ function median(values: readonly number[]): number {
 }
 
 function printTable(results: ReadonlyMap<string, readonly Series[]>): void {
-  const columns = [
-    'kernel',
-    'node',
-    'build',
-    'unit',
-    'int8 median',
-    'int8 best',
-    'f32 median',
-    'f32 best',
-    'int8/f32 ratio',
-  ];
-  const rows: string[][] = [columns];
+  const rows: string[][] = [];
   const names = new Set([...results.values()].flatMap((list) => list.map(({ name }) => name)));
   for (const name of names) {
     for (const [node, list] of results) {
@@ -114,10 +105,17 @@ function printTable(results: ReadonlyMap<string, readonly Series[]>): void {
       }
     }
   }
-  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  for (const row of rows) {
-    console.log(row.map((cell, i) => (i < 4 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '));
-  }
+  const titles = ['kernel', 'node', 'build', 'unit'];
+  const numbers = ['int8 median', 'int8 best', 'f32 median', 'f32 best', 'int8/f32 ratio'];
+  console.log(
+    formatTable(
+      [
+        ...titles.map((title) => ({ title })),
+        ...numbers.map((title) => ({ title, align: 'right' as const })),
+      ],
+      rows,
+    ),
+  );
 }
 
 function merge(all: Map<string, Series[]>, node: string, fresh: readonly Series[]): void {
