@@ -17,4 +17,5 @@ export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';
 export * from './observers/index.ts';
 export * from './qconfig.ts';
+export * from './rescue/index.ts';
 export { DeQuantStub, QuantStub, QuantWrapper } from './stubs.ts';
