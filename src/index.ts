@@ -15,6 +15,7 @@ export { deepCopy } from './nn/deep-copy.ts';
 export { print } from './nn/module.ts';
 export * as nn from './nn-public.ts';
 export * from './ops/index.ts';
+export * as ops from './ops-public.ts';
 export * as optim from './optim/index.ts';
 export * as quantization from './quantization/index.ts';
 export * as suite from './suite/index.ts';

@@ -3,6 +3,7 @@ import './inplace.ts';
 import './methods/elementwise.ts';
 import './methods/layer.ts';
 import './methods/movement.ts';
+import './methods/quantize.ts';
 import './methods/reduction.ts';
 
 export {
@@ -16,5 +17,6 @@ export {
 export * from './functions/elementwise.ts';
 export * from './functions/layer.ts';
 export * from './functions/movement.ts';
+export * from './functions/quantize.ts';
 export * from './functions/reduction.ts';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';

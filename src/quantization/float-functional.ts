@@ -10,6 +10,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { readScalar } from './layers/state.ts';
 import './module-qconfig.ts';
 import { observedQParams } from './observed-qparams.ts';
+import { ObserverBase } from './observers/observer.ts';
 
 /**
  * Additions, products and concatenations as a module, so that eager mode has a place to observe their results.
@@ -24,6 +25,8 @@ import { observedQParams } from './observed-qparams.ts';
  */
 export class FloatFunctional extends Module {
   declare activation_post_process: AnyModule;
+  /** True once {@link addScalar} or {@link mulScalar} ran, whose results are not observed. */
+  ranScalar = false;
 
   constructor() {
     super();
@@ -42,6 +45,7 @@ export class FloatFunctional extends Module {
 
   /** a + b for a plain number b; not observed, the quantized result reuses a's scale. */
   addScalar(a: Tensor, b: number): Tensor {
+    this.ranScalar = true;
     return dispatch('add', a, b, 1);
   }
 
@@ -52,6 +56,7 @@ export class FloatFunctional extends Module {
 
   /** a · b for a plain number b; not observed. */
   mulScalar(a: Tensor, b: number): Tensor {
+    this.ranScalar = true;
     return dispatch('mul', a, b);
   }
 
@@ -63,6 +68,47 @@ export class FloatFunctional extends Module {
   /** relu(a + b), observed after the relu. */
   addRelu(a: Tensor, b: Tensor): Tensor {
     return this.activation_post_process(dispatch('relu', dispatch('add', a, b, 1)));
+  }
+}
+
+/**
+ * {@link FloatFunctional} without an observer of its own: for traced graphs, where observers stand in the graph.
+ * Source: `torch.ao.nn.quantized.FXFloatFunctional`.
+ */
+export class FXFloatFunctional extends Module {
+  /** Not a layer: throws, telling to call one of the operations. */
+  forward(_x: Tensor): Tensor {
+    throw notCallable('FXFloatFunctional');
+  }
+
+  /** a + b. */
+  add(a: Tensor, b: Tensor): Tensor {
+    return dispatch('add', a, b, 1);
+  }
+
+  /** a + b for a plain number b. */
+  addScalar(a: Tensor, b: number): Tensor {
+    return dispatch('add', a, b, 1);
+  }
+
+  /** a · b. */
+  mul(a: Tensor, b: Tensor): Tensor {
+    return dispatch('mul', a, b);
+  }
+
+  /** a · b for a plain number b. */
+  mulScalar(a: Tensor, b: number): Tensor {
+    return dispatch('mul', a, b);
+  }
+
+  /** Concatenation along `dim`. */
+  cat(tensors: readonly Tensor[], dim = 0): Tensor {
+    return dispatch('cat', tensors, dim);
+  }
+
+  /** relu(a + b). */
+  addRelu(a: Tensor, b: Tensor): Tensor {
+    return dispatch('relu', dispatch('add', a, b, 1));
   }
 }
 
@@ -83,7 +129,10 @@ export class QFunctional extends Module {
   /** Takes the observed parameters of a prepared {@link FloatFunctional}. */
   static fromFloat(module: FloatFunctional): QFunctional {
     const q = new QFunctional();
-    const { scale, zeroPoint } = observedQParams(module.activation_post_process, 'QFunctional.fromFloat');
+    const observer = module.activation_post_process;
+    // Operations with a number derive their output parameters from the input's: nothing had to be observed.
+    if (module.ranScalar && observer instanceof ObserverBase && !observer.hasObserved()) return q;
+    const { scale, zeroPoint } = observedQParams(observer, 'QFunctional.fromFloat');
     q.scale = scale;
     q.zeroPoint = zeroPoint;
     return q;

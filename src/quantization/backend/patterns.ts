@@ -5,27 +5,49 @@ import {
   Conv1d,
   Conv2d,
   Conv3d,
+  ConvTranspose1d,
+  ConvTranspose2d,
+  Dropout,
+  ELU,
   Embedding,
   EmbeddingBag,
   fuseConvBn,
   fuseLinearBn,
   GRU,
   GRUCell,
+  GroupNorm,
+  Hardsigmoid,
+  Hardswish,
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  LayerNorm,
+  LeakyReLU,
   Linear,
   LSTM,
   LSTMCell,
+  PReLU,
   ReLU,
+  ReLU6,
   RNN,
   RNNCell,
+  Sigmoid,
+  Softmax,
+  Tanh,
 } from '../../nn/index.ts';
 import * as intrinsic from '../../nn/intrinsic/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import {
+  defaultFixedQParamsRange0To1FakeQuant,
+  defaultFixedQParamsRangeNeg1To1FakeQuant,
+} from '../fake-quantize/defaults.ts';
 import { FloatFunctional, QFunctional } from '../float-functional.ts';
 import * as dynamic from '../layers/dynamic/index.ts';
 import * as intrinsicQat from '../layers/intrinsic-qat.ts';
 import { foldable } from '../layers/qat/batch-norm.ts';
 import * as qat from '../layers/qat/index.ts';
 import * as quantized from '../layers/quantized/index.ts';
+import type { ObserverFactory } from '../observers/observer.ts';
 import { DeQuantStub, QuantStub } from '../stubs.ts';
 
 /** A module class, as patterns name it. */
@@ -61,6 +83,11 @@ export interface Pattern {
   readonly qatDynamic?: ModuleClass & QuantizedClass;
   /** `output`: prepare attaches an activation observer. `inside`: the module calls its own. `none`: nothing to observe. */
   readonly observe: 'output' | 'inside' | 'none';
+  /**
+   * Fake-quantize of an output whose range is known, instead of the qconfig's. As in PyTorch it is attached in training
+   * only: these modules work on quantized tensors as they are, with the same fixed parameters.
+   */
+  readonly fixedOutput?: ObserverFactory;
   /** Static form: quantized tensors in and out. */
   readonly static?: QuantizedClass;
   /** Dynamic form: float tensors in and out, int8 weights. */
@@ -157,6 +184,16 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
   ];
 }
 
+/** A single module that is observed at its output and has a static form only. */
+function single(name: string, float: ModuleClass, quantizedClass: QuantizedClass): Pattern {
+  return { name, sequence: [float], float, observe: 'output', static: quantizedClass };
+}
+
+/** A single module whose output range is known; it works on quantized tensors unchanged. */
+function fixed(name: string, float: ModuleClass, fixedOutput: ObserverFactory): Pattern {
+  return { name, sequence: [float], float, observe: 'output', fixedOutput };
+}
+
 /** The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. */
 export const PATTERNS: readonly Pattern[] = [
   { name: 'quant', sequence: [QuantStub], float: QuantStub, observe: 'output', static: quantized.Quantize },
@@ -209,14 +246,59 @@ export const PATTERNS: readonly Pattern[] = [
     static: quantized.Linear,
     dynamic: dynamic.Linear,
   },
-  { name: 'embedding', sequence: [Embedding], float: Embedding, qat: qat.Embedding, observe: 'output' },
+  {
+    name: 'embedding',
+    sequence: [Embedding],
+    float: Embedding,
+    qat: qat.Embedding,
+    observe: 'output',
+    static: quantized.Embedding,
+    dynamic: quantized.Embedding,
+  },
   {
     name: 'embedding bag',
     sequence: [EmbeddingBag],
     float: EmbeddingBag,
     qat: qat.EmbeddingBag,
     observe: 'output',
+    static: quantized.EmbeddingBag,
+    dynamic: quantized.EmbeddingBag,
   },
+  single('transposed conv1d', ConvTranspose1d, quantized.ConvTranspose1d),
+  single('transposed conv2d', ConvTranspose2d, quantized.ConvTranspose2d),
+  single('bn2d', BatchNorm2d, quantized.BatchNorm2d),
+  single('bn3d', BatchNorm3d, quantized.BatchNorm3d),
+  {
+    name: 'bn2d + relu',
+    sequence: [BatchNorm2d, ReLU],
+    fuse: (bn, relu) => new intrinsic.BNReLU2d(bn, relu),
+    float: intrinsic.BNReLU2d,
+    observe: 'output',
+    static: quantized.BNReLU2d,
+  },
+  {
+    name: 'bn3d + relu',
+    sequence: [BatchNorm3d, ReLU],
+    fuse: (bn, relu) => new intrinsic.BNReLU3d(bn, relu),
+    float: intrinsic.BNReLU3d,
+    observe: 'output',
+    static: quantized.BNReLU3d,
+  },
+  single('layer norm', LayerNorm, quantized.LayerNorm),
+  single('group norm', GroupNorm, quantized.GroupNorm),
+  single('instance norm 1d', InstanceNorm1d, quantized.InstanceNorm1d),
+  single('instance norm 2d', InstanceNorm2d, quantized.InstanceNorm2d),
+  single('instance norm 3d', InstanceNorm3d, quantized.InstanceNorm3d),
+  single('hardswish', Hardswish, quantized.Hardswish),
+  single('elu', ELU, quantized.ELU),
+  single('leaky relu', LeakyReLU, quantized.LeakyReLU),
+  single('prelu', PReLU, quantized.PReLU),
+  single('relu6', ReLU6, quantized.ReLU6),
+  { name: 'dropout', sequence: [Dropout], float: Dropout, observe: 'none', static: quantized.Dropout },
+  fixed('sigmoid', Sigmoid, defaultFixedQParamsRange0To1FakeQuant),
+  fixed('hardsigmoid', Hardsigmoid, defaultFixedQParamsRange0To1FakeQuant),
+  fixed('softmax', Softmax, defaultFixedQParamsRange0To1FakeQuant),
+  fixed('tanh', Tanh, defaultFixedQParamsRangeNeg1To1FakeQuant),
   { name: 'rnn', sequence: [RNN], float: RNN, observe: 'none', dynamic: dynamic.RNN },
   { name: 'lstm', sequence: [LSTM], float: LSTM, observe: 'none', dynamic: dynamic.LSTM },
   { name: 'gru', sequence: [GRU], float: GRU, observe: 'none', dynamic: dynamic.GRU },

@@ -60,7 +60,9 @@ export function attachObservers(module: AnyModule): void {
     return;
   }
   if (!module.qconfig || pattern.observe === 'none') return;
-  module.addModule(POST_PROCESS, module.qconfig.activation());
+  if (pattern.fixedOutput && !module.training) return;
+  const factory = pattern.fixedOutput ?? module.qconfig.activation;
+  module.addModule(POST_PROCESS, factory());
   if (module.constructor === pattern.qatDynamic) module.registerForwardPreHook(observeInput);
   else if (pattern.observe === 'output') module.registerForwardHook(observeOutput, { prepend: true });
 }

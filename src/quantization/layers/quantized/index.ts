@@ -1,3 +1,4 @@
+export { ELU, Hardswish, LeakyReLU, PReLU, ReLU6, Sigmoid, Softmax } from './activation.ts';
 export {
   Conv1d,
   Conv2d,
@@ -7,5 +8,26 @@ export {
   ConvReLU3d,
   type QuantizedConvOptions,
 } from './conv.ts';
+export { ConvTranspose1d, ConvTranspose2d } from './conv-transpose.ts';
+export { Dropout } from './dropout.ts';
+export {
+  Embedding,
+  EmbeddingBag,
+  type EmbeddingDType,
+  type QuantizedEmbeddingBagOptions,
+  type QuantizedEmbeddingOptions,
+} from './embedding.ts';
 export { Linear, LinearReLU } from './linear.ts';
+export {
+  BatchNorm2d,
+  BatchNorm3d,
+  BNReLU2d,
+  BNReLU3d,
+  GroupNorm,
+  InstanceNorm1d,
+  InstanceNorm2d,
+  InstanceNorm3d,
+  LayerNorm,
+  type QuantizedBatchNormOptions,
+} from './normalization.ts';
 export { DeQuantize, Quantize } from './quantize.ts';
