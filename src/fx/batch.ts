@@ -48,18 +48,25 @@ class Difference {
  * graph to its batch size: the reason is returned, and the first trace stays as it was. Null where all is well.
  */
 export function mergeBatchSizes(first: Trace, second: Trace, a: number, b: number): string | null {
-  const work: (() => void)[] = [];
+  const work: Changes = { args: [], tensors: [] };
   try {
     compareTraces(first, second, a, b, work);
   } catch (difference) {
     if (difference instanceof Difference) return difference.reason;
     throw difference;
   }
-  for (const change of work) change();
+  // Expanding a tensor rewrites the arguments of its users, so those come first.
+  for (const change of [...work.args, ...work.tensors]) change();
   return null;
 }
 
-function compareTraces(first: Trace, second: Trace, a: number, b: number, work: (() => void)[]): void {
+/** What is to be done to the first trace once the two were found to agree. */
+interface Changes {
+  readonly args: (() => void)[];
+  readonly tensors: (() => void)[];
+}
+
+function compareTraces(first: Trace, second: Trace, a: number, b: number, work: Changes): void {
   const nodes = first.graph.nodes;
   const others = second.graph.nodes;
   const index = new Map(
@@ -91,7 +98,7 @@ function compareTraces(first: Trace, second: Trace, a: number, b: number, work: 
     if (node.args.length !== other.args.length) {
       throw new Difference(`${node.name} has other arguments at batch ${a} than at batch ${b}`);
     }
-    work.push(() => {
+    work.args.push(() => {
       node.args = args;
     });
     const name = node.targetName;
@@ -99,7 +106,7 @@ function compareTraces(first: Trace, second: Trace, a: number, b: number, work: 
     const [constant, otherConstant] = [first.constants.get(name), second.constants.get(name)];
     if (constant === otherConstant) return;
     if (constant instanceof Tensor && otherConstant instanceof Tensor) {
-      work.push(mergeTensors(first, node, constant, otherConstant, a, b));
+      work.tensors.push(mergeTensors(first, node, constant, otherConstant, a, b));
     }
   });
   if (others.length !== nodes.length) {

@@ -1,0 +1,5 @@
+/** `zeropoint/jit`: models as programs that run, are saved and are loaded without the classes they were written in. */
+export type { Attribute } from './attributes.ts';
+export { load, readProgram, save, writeProgram } from './file.ts';
+export { Program } from './program.ts';
+export { trace } from './trace.ts';
