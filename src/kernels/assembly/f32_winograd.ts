@@ -1,3 +1,5 @@
+import { clampLanes } from "./f32_simd";
+
 // Winograd's minimal filtering for 3×3 windows, F(2×2, 3×3): a tile of 4×4 pixels and a filter become 16 numbers each, whose products
 // give 2×2 results. 16 multiplications do the work of 36. Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2015).
 //
@@ -45,11 +47,13 @@ function rowOfFour(t0: v128, t1: v128, t2: v128, t3: v128, dst: usize, planeByte
 }
 
 /**
- * Aᵀ·m·A of every tile: its 2×2 results, to an image of `height` × `width` pixels that may end inside the last row or column of tiles.
+ * clamp(Aᵀ·m·A + bias) of every tile: its 2×2 results, to an image of `height` × `width` pixels that may end inside the last row or column of tiles.
  */
 export function f32_winograd_results(
-  src: usize, planeBytes: usize, tilesY: i32, tilesX: i32, channels: i32, dst: usize, height: i32, width: i32,
+  src: usize, planeBytes: usize, tilesY: i32, tilesX: i32, channels: i32, dst: usize, height: i32, width: i32, bias: usize, lo: f32, hi: f32,
 ): void {
+  const lower = f32x4.splat(lo);
+  const upper = f32x4.splat(hi);
   const pixel = <usize>channels << 2;
   const rowBytes = <usize>width * pixel;
   const plane4 = planeBytes << 2;
@@ -72,11 +76,12 @@ export function f32_winograd_results(
         m0 = v128.load(p), m1 = v128.load(p + plane4), m2 = v128.load(p + 2 * plane4), m3 = v128.load(p + 3 * plane4);
         const u3 = f32x4.add(f32x4.add(m0, m1), m2), v3 = f32x4.sub(f32x4.sub(m1, m2), m3);
         const to = tile + c;
-        v128.store(to, f32x4.add(f32x4.add(u0, u1), u2));
-        if (right) v128.store(to + pixel, f32x4.sub(f32x4.sub(u1, u2), u3));
+        const b = v128.load(bias + c);
+        v128.store(to, clampLanes(f32x4.add(f32x4.add(f32x4.add(u0, u1), u2), b), lower, upper));
+        if (right) v128.store(to + pixel, clampLanes(f32x4.add(f32x4.sub(f32x4.sub(u1, u2), u3), b), lower, upper));
         if (below) {
-          v128.store(to + rowBytes, f32x4.add(f32x4.add(v0, v1), v2));
-          if (right) v128.store(to + rowBytes + pixel, f32x4.sub(f32x4.sub(v1, v2), v3));
+          v128.store(to + rowBytes, clampLanes(f32x4.add(f32x4.add(f32x4.add(v0, v1), v2), b), lower, upper));
+          if (right) v128.store(to + rowBytes + pixel, clampLanes(f32x4.add(f32x4.sub(f32x4.sub(v1, v2), v3), b), lower, upper));
         }
       }
     }
@@ -130,37 +135,49 @@ function rowOfTwo(z0: v128, z1: v128, dst: usize, planeBytes: usize): void {
  */
 export function f32_winograd_filters(src: usize, kBytes: usize, nBytes: usize, flip: bool, k: i32, n: i32, dst: usize): void {
   const planeBytes = <usize>(k * n) << 2;
-  const step: isize = flip ? -4 : 4;
-  for (let i = 0; i < k; ++i) {
-    for (let j = 0; j < n; ++j) {
-      let from = src + <usize>i * kBytes + <usize>j * nBytes + (flip ? 32 : 0);
-      let to = dst + (<usize>((j >> 3) * k + i) << 5) + (<usize>(j & 7) << 2);
-      const g00 = load<f32>(from), g01 = load<f32>(from + step), g02 = load<f32>(from + 2 * step);
-      from += 3 * step;
-      const g10 = load<f32>(from), g11 = load<f32>(from + step), g12 = load<f32>(from + 2 * step);
-      from += 3 * step;
-      const g20 = load<f32>(from), g21 = load<f32>(from + step), g22 = load<f32>(from + 2 * step);
-      filterRow(g00, g01, g02, to, planeBytes);
-      to += planeBytes << 2;
-      const s0: f32 = 0.5 * (g00 + g20), s1: f32 = 0.5 * (g01 + g21), s2: f32 = 0.5 * (g02 + g22);
-      const h0: f32 = 0.5 * g10, h1: f32 = 0.5 * g11, h2: f32 = 0.5 * g12;
-      filterRow(s0 + h0, s1 + h1, s2 + h2, to, planeBytes);
-      to += planeBytes << 2;
-      filterRow(s0 - h0, s1 - h1, s2 - h2, to, planeBytes);
-      to += planeBytes << 2;
-      filterRow(g20, g21, g22, to, planeBytes);
+  const first: usize = flip ? 32 : 0;
+  const step: usize = flip ? -4 : 4;
+  for (let j = 0; j < n; j += 4) {
+    let from = src + <usize>j * nBytes + first;
+    let to = dst + (<usize>((j >> 3) * k) << 5) + (<usize>(j & 4) << 2);
+    for (let i = 0; i < k; ++i, from += kBytes, to += 32) {
+      const row1 = from + 3 * step, row2 = row1 + 3 * step;
+      for (let c: usize = 0; c < 4; ++c) {
+        // Columns of G·g, then times Gᵀ: plane = 4·row + column.
+        const g0 = columnOf(from, nBytes, step, c), g1 = columnOf(row1, nBytes, step, c), g2 = columnOf(row2, nBytes, step, c);
+        const half = f32x4.splat(0.5);
+        const outer = f32x4.mul(half, f32x4.add(g0, g2));
+        const middle = f32x4.mul(half, g1);
+        const at = to + c * planeBytes;
+        v128.store(at, g0);
+        v128.store(at + 4 * planeBytes, f32x4.add(outer, middle));
+        v128.store(at + 8 * planeBytes, f32x4.sub(outer, middle));
+        v128.store(at + 12 * planeBytes, g2);
+      }
     }
   }
 }
 
+/** Entry `c` of a row of three taps times Gᵀ, for four filters. */
 // @ts-ignore: decorator
 @inline
-function filterRow(a: f32, b: f32, c: f32, dst: usize, planeBytes: usize): void {
-  const outer: f32 = 0.5 * (a + c), middle: f32 = 0.5 * b;
-  store<f32>(dst, a);
-  store<f32>(dst + planeBytes, outer + middle);
-  store<f32>(dst + 2 * planeBytes, outer - middle);
-  store<f32>(dst + 3 * planeBytes, c);
+function columnOf(row: usize, nBytes: usize, step: usize, c: usize): v128 {
+  if (c == 0) return tapOfFour(row, nBytes);
+  if (c == 3) return tapOfFour(row + 2 * step, nBytes);
+  const half = f32x4.splat(0.5);
+  const outer = f32x4.mul(half, f32x4.add(tapOfFour(row, nBytes), tapOfFour(row + 2 * step, nBytes)));
+  const middle = f32x4.mul(half, tapOfFour(row + step, nBytes));
+  return c == 1 ? f32x4.add(outer, middle) : f32x4.sub(outer, middle);
+}
+
+/** The same tap of four filters. */
+// @ts-ignore: decorator
+@inline
+function tapOfFour(at: usize, nBytes: usize): v128 {
+  let x = v128.load32_zero(at);
+  x = v128.load32_lane(at + nBytes, x, 1);
+  x = v128.load32_lane(at + 2 * nBytes, x, 2);
+  return v128.load32_lane(at + 3 * nBytes, x, 3);
 }
 
 /** Gᵀ·u·G: k × n filters of nine taps, dst[n][k][9], from 16 planes src[plane][k][n], the transpose of `f32_winograd_filters`. */

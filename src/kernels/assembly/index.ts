@@ -15,3 +15,4 @@ export * from "./f32_channels";
 export * from "./f32_elementwise";
 export * from "./f32_softmax";
 export * from "./f32_pool";
+export * from "./f32_winograd";

@@ -9,7 +9,7 @@ import {
   inputGradSweep,
   type Sweep,
 } from './window.ts';
-import { suitsWinograd, winogradInputGradF32 } from './winograd.ts';
+import { suitsWinograd, winogradForwardF32, winogradInputGradF32 } from './winograd.ts';
 
 /** Window rows walked before the next panel: whole tiles of six and of five rows. */
 const ROW_BLOCK = 120;
@@ -55,6 +55,9 @@ export function convForwardF32(
     sweep.batch * product(sweep.sourceSize) * geometry.inChannels,
   );
   checkLength('convForwardF32', 'weight', weight, geometry.outChannels * perGroup * sweep.taps);
+  if (suitsWinograd(geometry)) {
+    return tiled('convForwardF32', winogradForwardF32, input, weight, geometry, sweep, options);
+  }
   const columnStride = perGroup * sweep.taps;
   return sweepProduct('convForwardF32', sweep, input, weight, columnStride, sweep.taps, options);
 }
@@ -87,16 +90,44 @@ export function convInputGradF32(
     sweep.batch * product(sweep.sourceSize) * geometry.outChannels,
   );
   checkLength('convInputGradF32', 'weight', weight, geometry.outChannels * perGroup * sweep.taps);
-  const { out, bias, clamp, engine = defaultEngine } = options;
-  if (suitsWinograd(geometry) && !bias && !clamp) {
-    const length = sweep.batch * product(sweep.destSize) * sweep.destChannels;
-    if (out) checkLength('convInputGradF32', 'out', out, length);
-    const result = out ?? new Float32Array(length);
-    winogradInputGradF32(gradOut, weight, geometry, result, engine);
-    return result;
+  if (suitsWinograd(geometry)) {
+    return tiled('convInputGradF32', winogradInputGradF32, gradOut, weight, geometry, sweep, options);
   }
   const rowStride = perGroup * sweep.taps;
   return sweepProduct('convInputGradF32', sweep, gradOut, weight, sweep.taps, rowStride, options);
+}
+
+/** Where a result goes: `out` if given, of the right length, else a fresh array. Checks the bias too. */
+function resultOf(
+  fn: string,
+  { destSize, destChannels, batch }: Sweep,
+  options: ConvF32Options,
+): Float32Array {
+  const length = batch * product(destSize) * destChannels;
+  if (options.bias) checkLength(fn, 'bias', options.bias, destChannels);
+  if (!options.out) return new Float32Array(length);
+  checkLength(fn, 'out', options.out, length);
+  return options.out;
+}
+
+/** Runs a product on Winograd tiles. */
+function tiled(
+  fn: string,
+  run: typeof winogradForwardF32,
+  source: Float32Array,
+  weight: Float32Array,
+  geometry: ConvGeometryF32,
+  sweep: Sweep,
+  options: ConvF32Options,
+): Float32Array {
+  const out = resultOf(fn, sweep, options);
+  run(source, weight, geometry, out, {
+    bias: options.bias ?? null,
+    min: options.clamp?.min ?? -Infinity,
+    max: options.clamp?.max ?? Infinity,
+    engine: options.engine ?? defaultEngine,
+  });
+  return out;
 }
 
 /**
@@ -115,12 +146,9 @@ function sweepProduct(
   options: ConvF32Options,
 ): Float32Array {
   const { engine = defaultEngine, bias } = options;
-  const { batch, destChannels, destSize, groups, sourceChannels } = sweep;
-  const length = batch * product(destSize) * destChannels;
-  if (bias) checkLength(fn, 'bias', bias, destChannels);
-  if (options.out) checkLength(fn, 'out', options.out, length);
-  const out = options.out ?? new Float32Array(length);
-  if (length === 0) return out;
+  const { destChannels, groups, sourceChannels } = sweep;
+  const out = resultOf(fn, sweep, options);
+  if (out.length === 0) return out;
   const depthwise = groups === sourceChannels && groups === destChannels && groups > 1;
   engine.scratch((take) => {
     const sliding = new Sliding(engine, take, sweep);

@@ -1,3 +1,4 @@
+import { product } from '../../core/math.ts';
 import type { Engine } from '../engine.ts';
 import { PACKED_ROW_BYTES, panelCount, stageBias, stageRowTable } from './panels.ts';
 import type { ConvGeometryF32 } from './window.ts';
@@ -5,20 +6,29 @@ import type { ConvGeometryF32 } from './window.ts';
 /** Planes of a transformed tile: 4 × 4. */
 const PLANES = 16;
 
+/** Bytes of a filter of 3 × 3 taps. */
+const FILTER_BYTES = 36;
+
 /** Bytes that the planes of a block of tiles may take, so that they stay in L2 between transform and product. */
 const BLOCK_BYTES = 320 * 1024;
+
+/** Tiles in a block at least: the panels of the filters are read again for every block. */
+const LEAST_BLOCK = 48;
 
 /** Tiles summed in float32 before they join the total of a weight gradient. */
 const STEP_BLOCK = 256;
 
-/** Fewer channels than this spend more on the transforms than the products save. */
+/** Fewer channels than this spend more on the transforms of tiles than the products save. */
 const LEAST_CHANNELS = 16;
+
+/** Fewer tiles than this spend more on the transform of the filters. */
+const LEAST_TILES = 64;
 
 type Take = (bytes: number) => number;
 
 /**
- * Whether the gradients of a convolution can run on tiles: 3×3 windows with stride and dilation 1 over two axes, and enough
- * channels, in whole panels.
+ * Whether a convolution and its gradients run on tiles: 3×3 windows with stride and dilation 1 over two axes, enough
+ * channels, in whole panels, and enough pixels.
  */
 export function suitsWinograd(g: ConvGeometryF32): boolean {
   return (
@@ -28,6 +38,7 @@ export function suitsWinograd(g: ConvGeometryF32): boolean {
     g.stride.every((s) => s === 1) &&
     g.dilation.every((d) => d === 1) &&
     g.padding.every((p) => p <= 2) &&
+    g.batch * product(g.outSize) >= 4 * LEAST_TILES &&
     [g.inChannels, g.outChannels].every((c) => c >= LEAST_CHANNELS && c % 8 === 0)
   );
 }
@@ -37,6 +48,10 @@ interface Plane {
   readonly height: number;
   readonly width: number;
   readonly channels: number;
+}
+
+function planeOf([height, width]: readonly number[], channels: number): Plane {
+  return { height, width, channels };
 }
 
 /** Part of a block: rows of tiles of one image, and where they stand among the tiles of the block. */
@@ -66,7 +81,7 @@ class TileGrid {
     this.rows = Math.ceil(results.height / 2);
     this.columns = Math.ceil(results.width / 2);
     this.#batch = batch;
-    const most = Math.max(1, Math.floor(BLOCK_BYTES / tileBytes));
+    const most = Math.max(LEAST_BLOCK, Math.floor(BLOCK_BYTES / tileBytes));
     this.#images = Math.max(1, Math.min(batch, Math.floor(most / (this.rows * this.columns))));
     this.#strip = Math.max(1, Math.min(this.rows, Math.floor(most / this.columns)));
     this.blockTiles = this.#images * this.#strip * this.columns;
@@ -170,10 +185,50 @@ function planeDistance(bytes: number): number {
   return (Math.ceil(bytes / 128) * 2 + 1) * 64;
 }
 
+/** Options of the products on tiles, all given. */
+export interface WinogradOptions {
+  /** One value per channel of the result. */
+  readonly bias: Float32Array | null;
+  readonly min: number;
+  readonly max: number;
+  readonly engine: Engine;
+}
+
 /**
- * Gradient of a convolution's input (see `convInputGradF32`) on Winograd tiles, where {@link suitsWinograd}. The results differ from
- * the direct sums by rounding, a few units in the last place of the largest of them; an infinite gradient turns its
- * neighbours inside a tile into NaN.
+ * Convolution (see `convForwardF32`) on Winograd tiles, where {@link suitsWinograd}. The results differ from the direct sums by
+ * rounding, a few units in the last place of the largest of them; an infinite input turns its neighbours inside a tile into NaN.
+ *
+ * @param input `[batch][…inSize][inChannels]`
+ * @param weight `[outChannels][inChannels][3][3]`
+ * @param out `[batch][…outSize][outChannels]`, written
+ */
+export function winogradForwardF32(
+  input: Float32Array,
+  weight: Float32Array,
+  g: ConvGeometryF32,
+  out: Float32Array,
+  options: WinogradOptions,
+): void {
+  tileProduct(
+    {
+      batch: g.batch,
+      source: planeOf(g.inSize, g.inChannels),
+      result: planeOf(g.outSize, g.outChannels),
+      padding: [g.padding[0], g.padding[1]],
+      weight,
+      sourceStride: 1,
+      resultStride: g.inChannels,
+      flip: false,
+    },
+    input,
+    out,
+    options,
+  );
+}
+
+/**
+ * Gradient of a convolution's input (see `convInputGradF32`) on Winograd tiles: the convolution of the output's gradient with flipped
+ * filters. Rounding and infinities as in {@link winogradForwardF32}.
  *
  * @param gradOut `[batch][…outSize][outChannels]`
  * @param weight `[outChannels][inChannels][3][3]`
@@ -184,44 +239,82 @@ export function winogradInputGradF32(
   weight: Float32Array,
   g: ConvGeometryF32,
   out: Float32Array,
-  engine: Engine,
+  options: WinogradOptions,
 ): void {
-  const { batch, inChannels, outChannels } = g;
-  const [height, width] = g.inSize;
-  const source = { height: g.outSize[0], width: g.outSize[1], channels: outChannels };
-  const grid = new TileGrid(batch, { height, width }, PLANES * (inChannels + outChannels) * 4);
+  tileProduct(
+    {
+      batch: g.batch,
+      source: planeOf(g.outSize, g.outChannels),
+      result: planeOf(g.inSize, g.inChannels),
+      padding: [2 - g.padding[0], 2 - g.padding[1]],
+      weight,
+      sourceStride: g.inChannels,
+      resultStride: 1,
+      flip: true,
+    },
+    gradOut,
+    out,
+    options,
+  );
+}
+
+/** What {@link tileProduct} convolves, and with which filters. */
+interface TileProduct {
+  readonly batch: number;
+  readonly source: Plane;
+  readonly result: Plane;
+  readonly padding: readonly [number, number];
+  readonly weight: Float32Array;
+  /** Distance, in filters, of neighbouring source and result channels in `weight`. */
+  readonly sourceStride: number;
+  readonly resultStride: number;
+  /** Whether the filters' taps are read backwards. */
+  readonly flip: boolean;
+}
+
+function tileProduct(
+  { batch, source, result, padding, weight, sourceStride, resultStride, flip }: TileProduct,
+  data: Float32Array,
+  out: Float32Array,
+  { bias, min, max, engine }: WinogradOptions,
+): void {
+  const { height, width } = result;
+  const [k, n] = [source.channels, result.channels];
+  const grid = new TileGrid(batch, result, PLANES * (k + n) * 4);
+  const { kernels } = engine;
   engine.scratch((take) => {
-    const filterBytes = outChannels * inChannels * 4;
+    const filterBytes = k * n * 4;
     const filters = take(PLANES * filterBytes);
+    // The weight as it came is needed for the transform only.
     engine.scratch((inner) => {
       const raw = inner(weight.length * 4);
       engine.heap.f32.set(weight, raw >> 2);
-      engine.kernels.f32_winograd_filters(raw, inChannels * 36, 36, true, outChannels, inChannels, filters);
+      kernels.f32_winograd_filters(
+        raw,
+        sourceStride * FILTER_BYTES,
+        resultStride * FILTER_BYTES,
+        flip,
+        k,
+        n,
+        filters,
+      );
     });
-    const frame = new TileFrame(engine, take, grid, source, [2 - g.padding[0], 2 - g.padding[1]], 2);
-    const sourcePlane = planeDistance(grid.blockTiles * outChannels * 4);
-    const resultPlane = planeDistance(grid.blockTiles * inChannels * 4);
+    const frame = new TileFrame(engine, take, grid, source, padding, 2);
+    const sourcePlane = planeDistance(grid.blockTiles * k * 4);
+    const resultPlane = planeDistance(grid.blockTiles * n * 4);
     const pixels = take(PLANES * sourcePlane);
     const results = take(PLANES * resultPlane);
-    const rowTable = stageRowTable(engine, take, grid.blockTiles, outChannels * 4);
-    const outTable = stageRowTable(engine, take, grid.blockTiles, inChannels * 4);
+    const rowTable = stageRowTable(engine, take, grid.blockTiles, k * 4);
+    const outTable = stageRowTable(engine, take, grid.blockTiles, n * 4);
     const runTable = stageRowTable(engine, take, 1, 0);
-    const zeros = stageBias(engine, take, null, inChannels);
-    const image = take(2 * grid.stripRows * width * inChannels * 4);
-    const { kernels } = engine;
+    const zeros = stageBias(engine, take, null, n);
+    const biases = stageBias(engine, take, bias, n);
+    const image = take(2 * grid.stripRows * width * n * 4);
     grid.blocks((parts, tiles) => {
       for (const part of parts) {
-        frame.fill(gradOut, part);
-        const to = pixels + part.firstTile * outChannels * 4;
-        kernels.f32_winograd_pixels(
-          frame.ptr,
-          frame.rowBytes,
-          part.rows,
-          grid.columns,
-          outChannels,
-          to,
-          sourcePlane,
-        );
+        frame.fill(data, part);
+        const to = pixels + part.firstTile * k * 4;
+        kernels.f32_winograd_pixels(frame.ptr, frame.rowBytes, part.rows, grid.columns, k, to, sourcePlane);
       }
       for (let plane = 0; plane < PLANES; plane++) {
         kernels.f32_igemm(
@@ -232,10 +325,10 @@ export function winogradInputGradF32(
           results + plane * resultPlane,
           runTable,
           1,
-          outChannels,
+          k,
           filters + plane * filterBytes,
-          outChannels * PACKED_ROW_BYTES,
-          inChannels,
+          k * PACKED_ROW_BYTES,
+          n,
           zeros,
           false,
           -Infinity,
@@ -244,21 +337,23 @@ export function winogradInputGradF32(
         );
       }
       for (const part of parts) {
-        const from = results + part.firstTile * inChannels * 4;
+        const from = results + part.firstTile * n * 4;
         const lines = Math.min(2 * part.rows, height - 2 * part.fromRow);
         kernels.f32_winograd_results(
           from,
           resultPlane,
           part.rows,
           grid.columns,
-          inChannels,
+          n,
           image,
           lines,
           width,
+          biases,
+          min,
+          max,
         );
-        const line = width * inChannels;
-        const start = (part.image * height + 2 * part.fromRow) * line;
-        out.set(engine.heap.f32.subarray(image >> 2, (image >> 2) + lines * line), start);
+        const start = (part.image * height + 2 * part.fromRow) * width * n;
+        out.set(engine.heap.f32.subarray(image >> 2, (image >> 2) + lines * width * n), start);
       }
     });
   });
@@ -266,7 +361,7 @@ export function winogradInputGradF32(
 
 /**
  * Gradient of a convolution's weight (see `convWeightGradF32`) on Winograd tiles, where {@link suitsWinograd}: the transpose of the map
- * from filters to results. Rounding and infinities as in {@link winogradInputGradF32}.
+ * from filters to results. Rounding and infinities as in {@link winogradForwardF32}.
  *
  * @param input `[batch][…inSize][inChannels]`
  * @param gradOut `[batch][…outSize][outChannels]`
