@@ -2,4 +2,5 @@
 export * from './nn/index.ts';
 export * as intrinsic from './quantization/layers/intrinsic.ts';
 export * as qat from './quantization/layers/qat/index.ts';
+export * as quantizable from './quantization/layers/quantizable/namespace.ts';
 export * as quantized from './quantization/layers/quantized/namespace.ts';

@@ -26,6 +26,7 @@ import {
   Linear,
   LSTM,
   LSTMCell,
+  MultiheadAttention,
   PReLU,
   ReLU,
   ReLU6,
@@ -46,6 +47,7 @@ import * as dynamic from '../layers/dynamic/index.ts';
 import * as intrinsicQat from '../layers/intrinsic-qat.ts';
 import { foldable } from '../layers/qat/batch-norm.ts';
 import * as qat from '../layers/qat/index.ts';
+import * as quantizable from '../layers/quantizable/index.ts';
 import * as quantized from '../layers/quantized/index.ts';
 import type { ObserverFactory } from '../observers/observer.ts';
 import { DeQuantStub, QuantStub } from '../stubs.ts';
@@ -57,6 +59,15 @@ export type ModuleClass = abstract new (...args: any[]) => AnyModule;
 export interface QuantizedClass {
   readonly name: string;
   fromFloat(module: any): AnyModule;
+}
+
+/**
+ * How a module is quantized through a form made of parts: `prepare` puts the observed form in the float module's place and
+ * attaches observers to its parts, `convert` converts the parts and then makes the quantized form of the whole.
+ */
+export interface CustomForms {
+  readonly observed: ModuleClass & QuantizedClass;
+  readonly quantized: { fromObserved(module: AnyModule): AnyModule };
 }
 
 /**
@@ -90,6 +101,8 @@ export interface Pattern {
   readonly fixedOutput?: ObserverFactory;
   /** Static form: quantized tensors in and out. */
   readonly static?: QuantizedClass;
+  /** Static form of a module whose insides are observed part by part. */
+  readonly custom?: CustomForms;
   /** Dynamic form: float tensors in and out, int8 weights. */
   readonly dynamic?: QuantizedClass;
 }
@@ -300,15 +313,34 @@ export const PATTERNS: readonly Pattern[] = [
   fixed('softmax', Softmax, defaultFixedQParamsRange0To1FakeQuant),
   fixed('tanh', Tanh, defaultFixedQParamsRangeNeg1To1FakeQuant),
   { name: 'rnn', sequence: [RNN], float: RNN, observe: 'none', dynamic: dynamic.RNN },
-  { name: 'lstm', sequence: [LSTM], float: LSTM, observe: 'none', dynamic: dynamic.LSTM },
+  {
+    name: 'lstm',
+    sequence: [LSTM],
+    float: LSTM,
+    observe: 'none',
+    dynamic: dynamic.LSTM,
+    custom: { observed: quantizable.LSTM, quantized: quantizable.QuantizedLSTM },
+  },
   { name: 'gru', sequence: [GRU], float: GRU, observe: 'none', dynamic: dynamic.GRU },
   { name: 'rnn cell', sequence: [RNNCell], float: RNNCell, observe: 'none', dynamic: dynamic.RNNCell },
   { name: 'lstm cell', sequence: [LSTMCell], float: LSTMCell, observe: 'none', dynamic: dynamic.LSTMCell },
   { name: 'gru cell', sequence: [GRUCell], float: GRUCell, observe: 'none', dynamic: dynamic.GRUCell },
+  {
+    name: 'multi-head attention',
+    sequence: [MultiheadAttention],
+    float: MultiheadAttention,
+    observe: 'none',
+    custom: {
+      observed: quantizable.MultiheadAttention,
+      quantized: quantizable.QuantizedMultiheadAttention,
+    },
+  },
 ];
 
 const byClass = new Map<unknown, Pattern>(
-  PATTERNS.flatMap((p) => [p.float, p.qat, p.qatDynamic].flatMap((c) => (c ? [[c, p] as const] : []))),
+  PATTERNS.flatMap((p) =>
+    [p.float, p.qat, p.qatDynamic, p.custom?.observed].flatMap((c) => (c ? [[c, p] as const] : [])),
+  ),
 );
 
 /** The row that describes a float module or one in training for quantization, by its exact class. */

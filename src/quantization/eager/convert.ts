@@ -68,11 +68,14 @@ export function swap(module: AnyModule, path: string, form: SwapForm): AnyModule
       if (replacement !== child) module.addModule(name, replacement);
     }
   }
-  return module;
+  const custom = pattern?.custom;
+  const isObserved = form === 'static' && custom && module.constructor === custom.observed && module.qconfig;
+  return isObserved ? custom.quantized.fromObserved(module) : module;
 }
 
-/** Layers for dynamic quantization are trained and converted to forms of their own. */
+/** Layers for dynamic quantization are trained and converted to forms of their own; observed parts convert one by one. */
 function formOf(module: AnyModule, pattern: Pattern, form: SwapForm): QuantizedClass | undefined {
+  if (module.constructor === pattern.custom?.observed) return undefined;
   if (form === 'qat') {
     if (module.constructor !== pattern.float) return undefined;
     const memoryless = pattern.qatDynamic && module.qconfig && activationIsMemoryless(module.qconfig);

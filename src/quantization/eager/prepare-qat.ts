@@ -3,7 +3,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { swap } from './convert.ts';
 import type { TransformOptions } from './fuse-modules.ts';
-import { attachObservers, requireQConfig } from './prepare.ts';
+import { attachObservers, requireQConfig, takeApart } from './prepare.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
 
 /**
@@ -36,7 +36,7 @@ export function prepareQat<M extends AnyModule>(model: M, options: TransformOpti
   propagateQConfig(target);
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
-  const swapped = swap(target, '', 'qat');
+  const swapped = takeApart(swap(target, '', 'qat'));
   attachObservers(swapped);
   return swapped as M;
 }

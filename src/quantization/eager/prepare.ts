@@ -22,12 +22,32 @@ export const observeOutput: ForwardHook = (module, _inputs, output) =>
  * const int8 = convert(prepared);
  */
 export function prepare<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
-  const target = options.inplace ? model : deepCopy(model);
-  propagateQConfig(target);
+  const copy = options.inplace ? model : deepCopy(model);
+  propagateQConfig(copy);
   const fix = 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).';
-  requireQConfig(target, 'prepare', fix);
+  requireQConfig(copy, 'prepare', fix);
+  const target = takeApart(copy);
   attachObservers(target);
-  return target;
+  return target as M;
+}
+
+/**
+ * Puts modules that are observed part by part in the place of their float forms, and returns what takes the place of
+ * `module` itself. Source: `float_to_observed_custom_module_class` of `prepare_custom_config_dict`.
+ */
+export function takeApart(module: AnyModule): AnyModule {
+  const pattern = patternOf(module);
+  if (pattern?.custom && module.qconfig && module.constructor === pattern.float) {
+    const observed = pattern.custom.observed.fromFloat(module);
+    observed.adoptHooks(module);
+    propagateQConfig(observed);
+    return observed;
+  }
+  for (const [name, child] of module.namedChildren()) {
+    const replacement = takeApart(child);
+    if (replacement !== child) module.addModule(name, replacement);
+  }
+  return module;
 }
 
 /** The hook that shows a module's input to its observer before the module sees what that returns. */
@@ -55,7 +75,7 @@ export function requireQConfig(model: AnyModule, fn: string, fix: string): void 
 /** Attaches the observers that the backend table asks for, here and below. */
 export function attachObservers(module: AnyModule): void {
   const pattern = patternOf(module);
-  if (!pattern) {
+  if (!pattern || module.constructor === pattern.custom?.observed) {
     for (const child of module.children()) attachObservers(child);
     return;
   }

@@ -4,6 +4,10 @@ export { FloatFunctional, FXFloatFunctional, QFunctional } from '../../float-fun
 export * as functional from '../../functional.ts';
 export * as dynamic from '../dynamic/index.ts';
 export {
+  QuantizedLSTM as LSTM,
+  QuantizedMultiheadAttention as MultiheadAttention,
+} from '../quantizable/index.ts';
+export {
   BatchNorm2d,
   BatchNorm3d,
   Conv1d,

@@ -1,0 +1,2 @@
+/** `nn.quantizable`, as PyTorch lays it out. */
+export { LSTM, LSTMCell, MultiheadAttention } from './index.ts';
