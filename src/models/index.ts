@@ -1,6 +1,7 @@
 export * from './char-lstm.ts';
 export * from './cifar-resnet.ts';
 export * from './ds-cnn.ts';
+export * from './g2p.ts';
 export * from './lenet.ts';
 export * from './mlp.ts';
 export * from './mobilenet.ts';

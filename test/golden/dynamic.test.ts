@@ -113,6 +113,10 @@ const QCONFIGS = {
   float16: float16DynamicQConfig,
 };
 
+const RECURRENT = { LSTM: nn.LSTM, GRU: nn.GRU };
+const CELLS = { RNNCell: nn.RNNCell, LSTMCell: nn.LSTMCell, GRUCell: nn.GRUCell };
+const CONVOLUTIONS = { Conv1d: nn.Conv1d, Conv2d: nn.Conv2d, Conv3d: nn.Conv3d };
+
 /** The layer quantized inside of a model, as users do it. */
 function quantized(layer: nn.AnyModule, form: Case['form']): any {
   const model = new nn.ModuleList([layer]);
@@ -130,7 +134,7 @@ describe.each(['LSTM', 'GRU'] as const)('%s', (kind) => {
   test.each(own.map((c, i) => [i, c] as const))('case %i', (_, c) => {
     manualSeed(c.seed);
     const { inputs, hidden, layers: numLayers, bidirectional, batchFirst, batch, time } = c;
-    const layer = new nn[kind](inputs, hidden, { numLayers, bidirectional, batchFirst }).eval();
+    const layer = new RECURRENT[kind](inputs, hidden, { numLayers, bidirectional, batchFirst }).eval();
     const shape = batchFirst ? [batch, time, inputs] : [time, batch, inputs];
     const walks = numLayers * (bidirectional ? 2 : 1);
     const [x, state] = draw(c, shape, [walks, batch, hidden], kind === 'LSTM' ? 2 : 1);
@@ -147,7 +151,7 @@ describe.each(['RNNCell', 'LSTMCell', 'GRUCell'] as const)('%s', (kind) => {
   test.each(own.map((c, i) => [i, c] as const))('case %i', (_, c) => {
     manualSeed(c.seed);
     const nonlinearity = c.nonlinearity ?? undefined;
-    const cell = new nn[kind](c.inputs, c.hidden, { nonlinearity });
+    const cell = new CELLS[kind](c.inputs, c.hidden, { nonlinearity });
     const [x, state] = draw(c, [c.batch, c.inputs], [c.batch, c.hidden], kind === 'LSTMCell' ? 2 : 1);
     const q = quantized(cell, c.form);
     expectFloats(c, flat(noGrad(() => q(x, state))));
@@ -176,7 +180,7 @@ describe.each(['Conv1d', 'Conv2d', 'Conv3d'] as const)('%s, rounded as PyTorch d
   test.each(own.map((c, i) => [i, c] as const))('case %i', (_, c) => {
     manualSeed(c.seed);
     const { stride, padding, dilation, groups, bias, paddingMode } = c;
-    const layer: nn.AnyModule = new (nn[kind] as any)(c.input[1], c.outputs, c.kernel, {
+    const layer: nn.AnyModule = new CONVOLUTIONS[kind](c.input[1], c.outputs, c.kernel, {
       stride,
       padding,
       dilation,
