@@ -3,7 +3,7 @@
  *
  *   node examples/linear-relu.ts
  */
-import { io, manualSeed, nn, noGrad, print, quantization, randn, type Tensor } from '../src/index.ts';
+import { jit, manualSeed, nn, noGrad, print, quantization, randn, type Tensor } from '../src/index.ts';
 
 const { convert, DeQuantStub, defaultQConfig, fuseModules, prepare, QuantStub } = quantization;
 
@@ -45,8 +45,9 @@ const x = randn([3, 5]);
 print(`float: ${noGrad(() => model(x))}`);
 print(`int8: ${quantized(x)}`);
 
-// 6. Deploy: the state dict is an ordinary file, which a model converted the same way reads back.
-const file = io.writeSafetensors(quantized.stateDict());
-const fresh = convert(prepare(fused), { allowUnobserved: true });
-fresh.loadStateDict(await io.loadStateDict(file));
-print(`${file.length} bytes, read back: ${fresh(x).equal(quantized(x)) ? 'the same' : 'different'} numbers`);
+// 6. Deploy: a program needs neither these classes nor these six steps to run again.
+const bytes = jit.writeProgram(jit.trace(quantized, [x]));
+const loaded = jit.readProgram(bytes);
+print(
+  `${bytes.length} bytes, read back: ${loaded.run(x).equal(quantized(x)) ? 'the same' : 'different'} numbers`,
+);

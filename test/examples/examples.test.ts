@@ -55,6 +55,15 @@ describe('examples', () => {
       expect(Number.parseFloat(float[1])).toBeGreaterThan(80);
       expect(Number.parseFloat(int8[2]), 'agreement').toBeGreaterThan(98);
     },
+    'mlp-qat.ts': () => {
+      const stdout = run('mlp-qat.ts');
+      const [, decibels] = /simulated against computed: ([\d.]+) dB/.exec(stdout) as RegExpExecArray;
+      expect(Number(decibels)).toBeGreaterThan(45);
+      const [float, afterwards, trained] = lastTable(stdout);
+      expect(Number.parseFloat(float[1])).toBeGreaterThan(75);
+      expect(Number.parseFloat(afterwards[2]), 'agreement').toBeGreaterThan(97);
+      expect(Number.parseFloat(trained[1])).toBeGreaterThan(Number.parseFloat(float[1]) - 3);
+    },
     'cnn-static.ts': () => {
       const stdout = run('cnn-static.ts');
       for (const layer of ['quant', 'conv1', 'conv2', 'fc1', 'fc2', 'dequant'])
