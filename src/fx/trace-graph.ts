@@ -7,32 +7,31 @@ import { batchOf, mergeBatchSizes, withBatch } from './batch.ts';
 import { type Trace, Tracer, type TracerOptions } from './tracer.ts';
 
 /**
- * Traces a model on example inputs, and once more at another batch size to tell numbers that follow the batch from those
- * that do not. The model's buffers and the default generator are as before afterwards.
+ * Traces a model on example inputs, and once before at another batch size to tell numbers that follow the batch from
+ * those that do not. The model's buffers and the default generator are as before afterwards.
  */
 export function traceGraph(model: AnyModule, inputs: readonly unknown[], options: TracerOptions): Trace {
   const run = (values: readonly unknown[]): Trace =>
     keepingState(model, () => new Tracer(model, options).trace(values));
-  const trace = run(inputs);
   const example = batchOf(inputs);
+  // Two samples are cheapest; one would hide sizes behind broadcasting.
+  const other = example === 2 ? 3 : 2;
+  const probe = example ? attempt(() => run(withBatch(inputs, example, other))) : null;
+  const trace = run(inputs);
   if (example === undefined) return trace;
-  trace.graph.batch = { example, fixed: fixedReason(run, trace, inputs, example) };
+  let fixed: string | null = 'it was traced on an empty batch';
+  if (typeof probe === 'string') fixed = `at batch ${other} the model throws "${probe}"`;
+  else if (probe) fixed = mergeBatchSizes(trace, probe, example, other);
+  trace.graph.batch = { example, fixed };
   return trace;
 }
 
-function fixedReason(
-  run: (inputs: readonly unknown[]) => Trace,
-  trace: Trace,
-  inputs: readonly unknown[],
-  example: number,
-): string | null {
-  if (example === 0) return 'it was traced on an empty batch';
-  // Two samples are cheapest; one would hide sizes behind broadcasting.
-  const other = example === 2 ? 3 : 2;
+/** What `body` returns, or the message of the error it throws. */
+function attempt<T>(body: () => T): T | string {
   try {
-    return mergeBatchSizes(trace, run(withBatch(inputs, example, other)), example, other);
+    return body();
   } catch (error) {
-    if (error instanceof ZeropointError) return `at batch ${other} the model throws "${error.message}"`;
+    if (error instanceof ZeropointError) return error.message;
     throw error;
   }
 }
