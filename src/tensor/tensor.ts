@@ -349,8 +349,8 @@ export function dequantizeNumbers(x: Tensor): Float32Array {
   const channels = x.shape[axis];
   for (let i = 0; i < q.length; i++) {
     const c = Math.floor(i / inner) % channels;
-    const scale = Math.fround(scales[c]);
-    out[i] = Math.fround(q[i] - zeroPoints[c]) * scale;
+    // Scales of single channels are doubles, and stay so in the product.
+    out[i] = Math.fround(q[i] - zeroPoints[c]) * scales[c];
   }
   return out;
 }
