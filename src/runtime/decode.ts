@@ -107,6 +107,10 @@ class ProgramReader {
     const read = (transposed: boolean): unknown => {
       const arg = plainArg(geometry ?? null, 0, where, this.#fail);
       checkGeometry(transposed ? 'convTranspose' : 'conv', arg, weight.ndim - 2, where, this.#fail);
+      const { groups } = arg as unknown as ConvGeometry;
+      if (weight.shape[0] % groups !== 0) {
+        throw this.#fail(where, `groups that divide ${weight.shape[0]} channels`, String(groups));
+      }
       return arg;
     };
     if (kind === 'packed half') return new PACKED_KINDS[kind](weight, bias);
