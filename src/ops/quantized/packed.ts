@@ -80,11 +80,11 @@ export class PackedWeights {
 
   /** The panel for dynamic layers: float output, the input's parameters are set call by call. */
   dynamicPanel(): PackedConvWeights {
-    this.#dynamicPanel ??= this.#pack(true);
-    this.#dynamicPanel.setDynamicQuantization(
-      this.bias ? (this.bias.data as Float32Array) : null,
-      this.weightScales,
-    );
+    if (!this.#dynamicPanel) {
+      const bias = this.bias ? (this.bias.data as Float32Array) : null;
+      this.#dynamicPanel = this.#pack(true);
+      this.#dynamicPanel.setDynamicQuantization(bias, this.weightScales);
+    }
     return this.#dynamicPanel;
   }
 
