@@ -1,7 +1,7 @@
 import { product, roundHalfEven } from '../../core/math.ts';
 import { DTYPES, integerDTypeOf } from '../../tensor/dtype.ts';
 import { contiguousStrides, hasStrides, normalizeDim } from '../../tensor/shape.ts';
-import { fromStorage, quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
+import { quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
 import { reduction } from '../float/reduction.ts';
 import type { Ops } from '../signatures/index.ts';
 import type { Dims } from '../signatures/reduction.ts';
@@ -40,29 +40,3 @@ export const mean: Ops['mean'] = (x, dim, keepdim) => {
   const means = reduction.mean(quantizeCrossing.dequantize(x), dim, keepdim);
   return quantizeCrossing.quantizePerTensor(means, scale, zeroPoint, quantizedDTypeOf(x, 'mean'));
 };
-
-/** Sums in float32, in the order of memory, since the last bit decides where the mean lies between two integers. */
-function meanFloat32(x: Tensor, dims: readonly number[], keepdim: boolean): Tensor {
-  const kept = x.shape.map((size, d) => (dims.includes(d) ? 1 : size));
-  const shape = keepdim ? kept : x.shape.filter((_, d) => !dims.includes(d));
-  const strides = contiguousStrides(kept).map((stride, d) => (dims.includes(d) ? 0 : stride));
-  const sums = new Float32Array(product(shape));
-  const values = x.data;
-  const index = new Array<number>(x.ndim).fill(0);
-  let to = 0;
-  for (const v of values) {
-    sums[to] += v;
-    for (let d = x.ndim - 1; d >= 0; d--) {
-      to += strides[d];
-      if (++index[d] < x.shape[d]) break;
-      to -= strides[d] * x.shape[d];
-      index[d] = 0;
-    }
-  }
-  const count = values.length / Math.max(1, sums.length);
-  return fromStorage(
-    sums.map((sum) => sum / count),
-    shape,
-    'float32',
-  );
-}
