@@ -23,6 +23,7 @@ export interface PyTorchWriteOptions {
 }
 
 const FN = 'savePyTorch';
+const PACKED_LINEAR = /(^|\.)_packed_params\._packed_params$/;
 // PyTorch maps files into memory and wants storages on cache lines.
 const ALIGNMENT = 64;
 
@@ -32,7 +33,8 @@ const ALIGNMENT = 64;
  * Tensors keep strides; those that share a storage still share it afterwards. Arrays become tuples, whole
  * numbers ints and other numbers floats. Strings that name a dtype or a quantization scheme (`'qint8'`,
  * `'per_tensor_affine'`) become the `torch` constants, which is what quantized modules of PyTorch expect.
- * `quint4x2` is refused: PyTorch itself cannot save it whole.
+ * `quint4x2` is refused: PyTorch itself cannot save it whole. Float16 weights of dynamic layers are widened to the
+ * float32 that PyTorch expects there; safetensors keeps them as they are.
  *
  * @example
  * const bytes = writePyTorch(model.stateDict());
@@ -112,13 +114,17 @@ function writeValue(p: Pickler, value: StateValue, storages: StorageTable, key: 
   } else if (Array.isArray(value)) {
     const [name, state] = value as readonly StateValue[];
     if (value.length === 2 && typeof name === 'string' && SCRIPT_CLASS.test(name)) {
+      const kept = name.endsWith('.LinearPackedParamsBase') ? widenHalf(state) : state;
       p.object('torch', 'ScriptObject', () =>
         p.tuple(
-          () => writeValue(p, state, storages, key),
+          () => writeValue(p, kept, storages, key),
           () => p.string(name),
         ),
       );
-    } else p.tuple(...(value as readonly StateValue[]).map((v) => () => writeValue(p, v, storages, key)));
+    } else {
+      const items = (PACKED_LINEAR.test(key) ? widenHalf(value) : value) as readonly StateValue[];
+      p.tuple(...items.map((v) => () => writeValue(p, v, storages, key)));
+    }
   } else {
     throw new ArgumentError({
       fn: FN,
@@ -127,6 +133,16 @@ function writeValue(p: Pickler, value: StateValue, storages: StorageTable, key: 
       got: typeof value,
     });
   }
+}
+
+/** PyTorch saves the float16 weights of linear layers as float32, and its layers round them again. */
+function widenHalf(pair: StateValue): StateValue {
+  if (!Array.isArray(pair)) return pair;
+  return (pair as readonly StateValue[]).map((v) =>
+    v instanceof Tensor && v.dtype === 'float16'
+      ? new Tensor({ storage: v.numbers(), shape: v.shape, dtype: 'float32' })
+      : v,
+  );
 }
 
 function writeTensor(p: Pickler, x: Tensor, storages: StorageTable, key: string): void {
