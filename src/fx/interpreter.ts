@@ -5,7 +5,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { batchSource, formatArg } from './code.ts';
 import type { Graph } from './graph.ts';
 import type { GraphOwner } from './lint.ts';
-import { type Arg, BatchSize, isDict, mapArg, Node } from './node.ts';
+import { type Arg, BatchSize, followsBatch, isDict, mapArg, Node, nodesIn } from './node.ts';
 
 /** What an interpreter needs to know besides the graph. */
 export interface InterpreterOptions {
@@ -117,6 +117,8 @@ export class Interpreter {
 
   /** An argument with results in place of nodes and numbers in place of batch sizes. */
   resolve(arg: Arg): unknown {
+    if (arg instanceof Node) return this.env.get(arg);
+    if (typeof arg !== 'object' || arg === null || isConstant(arg)) return arg;
     return mapArg(arg, (leaf) => {
       if (leaf instanceof Node) return this.env.get(leaf);
       return leaf instanceof BatchSize ? leaf.at(this.#batch) : leaf;
@@ -177,6 +179,18 @@ export class Interpreter {
   #inputError(argument: string, expected: string, got: string): ArgumentError {
     return new ArgumentError({ fn: this.#name, argument, expected, got });
   }
+}
+
+const constants = new WeakMap<object, boolean>();
+
+/** True for lists and dicts of plain values (sizes, geometries), which are passed as they are. */
+function isConstant(arg: Exclude<Arg, Node> & object): boolean {
+  let constant = constants.get(arg);
+  if (constant === undefined) {
+    constant = nodesIn(arg).length === 0 && !followsBatch(arg);
+    constants.set(arg, constant);
+  }
+  return constant;
 }
 
 /** For each node, the nodes whose results are read there for the last time. */

@@ -72,6 +72,7 @@ export class Node {
   readonly users: Set<Node> = new Set();
   readonly meta: NodeMeta = {};
   #args: readonly Arg[] = [];
+  #inputs: readonly Node[] = [];
 
   constructor(graph: Graph, name: string, op: Opcode, target: Target, args: readonly Arg[]) {
     this.graph = graph;
@@ -87,9 +88,8 @@ export class Node {
   }
 
   set args(args: readonly Arg[]) {
-    for (const input of nodesIn(this.#args)) input.users.delete(this);
-    this.#args = args;
-    for (const input of nodesIn(args)) {
+    const inputs = [...new Set(nodesIn(args))];
+    for (const input of inputs) {
       if (input.graph !== this.graph) {
         throw new ArgumentError({
           fn: 'fx.Node',
@@ -99,13 +99,16 @@ export class Node {
           fix: 'Copy it first with graph.nodeCopy(node).',
         });
       }
-      input.users.add(this);
     }
+    for (const input of this.#inputs) input.users.delete(this);
+    for (const input of inputs) input.users.add(this);
+    this.#args = args;
+    this.#inputs = inputs;
   }
 
   /** The nodes among the arguments, each once, in order. */
-  inputNodes(): Node[] {
-    return [...new Set(nodesIn(this.#args))];
+  inputNodes(): readonly Node[] {
+    return this.#inputs;
   }
 
   /** Makes every user of this node use `replacement` instead. Returns those users. */

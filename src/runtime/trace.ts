@@ -2,6 +2,7 @@ import { ArgumentError, TraceError } from '../core/errors.ts';
 import { readAttribute } from '../fx/attributes.ts';
 import { foldConstantsOf } from '../fx/passes.ts';
 import { traceGraph } from '../fx/trace-graph.ts';
+import { BatchNorm } from '../nn/index.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { type Attribute, attributeKind } from './attributes.ts';
 import { Program } from './program.ts';
@@ -21,10 +22,15 @@ import { TRAINING_OPS } from './schema.ts';
  * program.run(image);
  */
 export function trace(model: AnyModule, exampleInputs: readonly unknown[]): Program {
+  for (const [path, module] of model.namedModules()) {
+    if (module instanceof BatchNorm && module.training)
+      throw inTraining(`${path || module.typeName} in training mode`);
+  }
   const { graph, constants } = traceGraph(model, exampleInputs, { isLeaf: () => false, keepWrapped: false });
   const stored = new Map<string, unknown>(constants);
   for (const node of graph.nodes) {
-    if (node.op === 'call_function' && TRAINING_OPS.has(node.targetName)) throw inTraining(node.targetName);
+    if (node.op === 'call_function' && TRAINING_OPS.has(node.targetName))
+      throw inTraining(`a call of ${node.targetName}`);
     if (node.op !== 'get_attr' || stored.has(node.targetName)) continue;
     stored.set(node.targetName, readAttribute(model, node.targetName));
   }
@@ -49,12 +55,12 @@ export function trace(model: AnyModule, exampleInputs: readonly unknown[]): Prog
   return new Program(graph, attributes);
 }
 
-function inTraining(op: string): ArgumentError {
+function inTraining(got: string): ArgumentError {
   return new ArgumentError({
     fn: 'jit.trace',
     argument: 'model',
     expected: 'a model in evaluation mode',
-    got: `a call of ${op}`,
+    got,
     fix: 'Call model.eval() first.',
   });
 }

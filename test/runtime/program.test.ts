@@ -101,7 +101,9 @@ describe('trace', () => {
   test('refuses training, values that are read, other structures and batch sizes that do not run', () => {
     const training = new Sequential(new Linear(2, 2), new Dropout(0.5));
     expect(() => trace(training, [randn([3, 2])])).toThrow(/evaluation mode.*Call model\.eval\(\) first/);
-    expect(() => trace(new Sequential(new BatchNorm1d(2)), [randn([3, 2])])).toThrow(TraceError);
+    expect(() => trace(new Sequential(new BatchNorm1d(2)), [randn([3, 2])])).toThrow(
+      /evaluation mode, got 0 in training mode/,
+    );
     class Reader extends Module {
       forward(x: Tensor): Tensor {
         return x.mul(x.sum().item());
