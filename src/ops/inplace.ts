@@ -1,6 +1,6 @@
 import { AutogradError, DTypeError, ShapeError } from '../core/errors.ts';
 import { defaultGenerator, type Generator } from '../core/random.ts';
-import { isPerChannel } from '../tensor/qparams.ts';
+import { equalQParams } from '../tensor/qparams.ts';
 import { broadcastStrides, contiguousStrides, formatShape } from '../tensor/shape.ts';
 import { copyStrided, encodeNumbers, type Tensor } from '../tensor/tensor.ts';
 import { dispatch } from './dispatch.ts';
@@ -81,9 +81,7 @@ function sameQParams(a: Tensor, b: Tensor): boolean {
   const p = a.qparams;
   const q = b.qparams;
   if (!p || !q) return p === q;
-  if (a.dtype !== b.dtype) return false;
-  if (isPerChannel(p) || isPerChannel(q)) return p === q;
-  return p.scale === q.scale && p.zeroPoint === q.zeroPoint;
+  return a.dtype === b.dtype && equalQParams(p, q);
 }
 
 function requireUnrecorded(x: Tensor, fn: string): void {

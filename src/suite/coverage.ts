@@ -53,7 +53,7 @@ export function formatCoverage(rows: readonly CoverageRow[]): string {
 
 function floatReason(module: AnyModule): string {
   const pattern = patternOf(module);
-  if (!pattern)
+  if (!pattern || pattern.fixedOutput)
     return module.ownParameters().length
       ? 'no quantized form of this class'
       : 'acts on quantized tensors as it is';

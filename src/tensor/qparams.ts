@@ -32,6 +32,23 @@ export function isPerChannel(qparams: QParams): qparams is PerChannelQParams {
   return qparams.scheme !== 'per_tensor_affine';
 }
 
+/** True where two tensors are quantized in the same way: same scheme, scales, zero points and axis. */
+export function equalQParams(a: QParams, b: QParams): boolean {
+  if (!isPerChannel(a) || !isPerChannel(b))
+    return (
+      a.scheme === b.scheme &&
+      'scale' in a &&
+      'scale' in b &&
+      a.scale === b.scale &&
+      a.zeroPoint === b.zeroPoint
+    );
+  const same = (x: ArrayLike<number>, y: ArrayLike<number>): boolean =>
+    x.length === y.length && Array.from(x).every((v, i) => v === y[i]);
+  return (
+    a.scheme === b.scheme && a.axis === b.axis && same(a.scales, b.scales) && same(a.zeroPoints, b.zeroPoints)
+  );
+}
+
 /** Checked per-tensor parameters. Throws where the scale is not positive and finite or the zero point does not fit the dtype. */
 export function perTensorQParams(
   scale: number,

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../../core/errors.ts';
 import type { DType } from '../../../tensor/dtype.ts';
+import { equalQParams } from '../../../tensor/qparams.ts';
 import { broadcastShapes, formatShape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { dispatch } from '../../dispatch.ts';
@@ -149,14 +150,14 @@ export interface AllcloseOptions {
 }
 
 /**
- * True where two tensors have the same shape and the same values (quantized ones: the same dequantized values, dtype
- * and scheme). Source: `torch.equal`.
+ * True where two tensors have the same dtype, shape and values; quantized ones also the same scales and zero points. Source: `torch.equal`.
  *
  * @example
  * equal(tensor([1, 2]), tensor([1, 2])); // true
  */
 export function equal(a: Tensor, b: Tensor): boolean {
-  if (a.dtype !== b.dtype || a.qparams?.scheme !== b.qparams?.scheme) return false;
+  if (a.dtype !== b.dtype) return false;
+  if (a.qparams && b.qparams && !equalQParams(a.qparams, b.qparams)) return false;
   if (a.ndim !== b.ndim || a.shape.some((size, d) => size !== b.shape[d])) return false;
   const x = a.numbers();
   const y = b.numbers();
