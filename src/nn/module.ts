@@ -163,6 +163,11 @@ export abstract class Module<Args extends unknown[] = [Tensor], Out = Tensor> {
     internalsOf(this).hooks.delete(hook);
   }
 
+  /** Takes a hook off again; nothing happens where it is not there. */
+  removeForwardPreHook(hook: ForwardPreHook): void {
+    internalsOf(this).preHooks.delete(hook);
+  }
+
   /** Registers on this module every hook of `other`, for a module that takes another's place. */
   adoptHooks(other: AnyModule): void {
     const from = internalsOf(other);

@@ -11,6 +11,7 @@ import {
   DeQuantStub,
   defaultDynamicQatQConfig,
   defaultEmbeddingQatQConfig,
+  defaultEmbeddingQatQConfig4bit,
   defaultPerChannelSymmetricQnnpackQatQConfig,
   disableFakeQuant,
   disableObserver,
@@ -145,6 +146,42 @@ describe('a converted model computes what the fake-quantized one predicts', () =
     notes.push(
       `${name}: layer by layer ${off} of ${elements} integers differ, all within ${margin.toExponential(1)} steps of a tie; end to end ${outputsOff} of ${steps.length}`,
     );
+  });
+});
+
+describe('every convolution fused for training converts to what it simulates', () => {
+  const ranks = [
+    [nn.Conv1d, nn.BatchNorm1d],
+    [nn.Conv2d, nn.BatchNorm2d],
+    [nn.Conv3d, nn.BatchNorm3d],
+  ] as const;
+  const kinds = [[], ['relu'], ['bn'], ['bn', 'relu']];
+  const cases = ranks.flatMap(([conv, bn], r) => kinds.map((after) => ({ conv, bn, rank: r + 1, after })));
+  test.each(cases.map((c) => ({ ...c, title: [c.conv.name, ...c.after].join(' + ') })))('$title', (c) => {
+    manualSeed(c.rank);
+    const norm = new c.bn(6);
+    nn.init.uniform_(norm.weight!, -1.5, 1.5);
+    nn.init.uniform_(norm.bias!, -1, 1);
+    const parts: AnyModule[] = [new c.conv(4, 6, 3, { stride: 2, padding: 1, groups: 2, dilation: 2 })];
+    for (const kind of c.after) parts.push(kind === 'bn' ? norm : new nn.ReLU());
+    const chain = new nn.Sequential(...parts);
+    const names = parts.map((_, i) => String(i));
+    const fused = names.length > 1 ? fuseModulesQat(chain, names) : chain;
+    const prepared = prepareQat(withQConfig(new QuantWrapper(fused)));
+    const shape = [3, 4, ...new Array<number>(c.rank).fill(9)];
+    for (let step = 0; step < 4; step++) prepared(randn(shape));
+    prepared.eval();
+    const x = randn(shape);
+    const simulated = noGrad(() => prepared(x)).numbers();
+    const converted = convert(prepared);
+    const layer = converted.module.children()[0] as unknown as { typeName: string; scale: number };
+    const relu = c.after.includes('relu') ? 'ReLU' : '';
+    expect(layer.typeName).toBe(`QuantizedConv${relu}${c.rank}d`);
+    const computed = noGrad(() => converted(x)).numbers();
+    const steps = Array.from(computed, (v, i) => Math.round(Math.abs(v - simulated[i]) / layer.scale));
+    expect(steps.filter((s) => s > 1)).toEqual([]);
+    expect(steps.filter((s) => s === 1).length).toBeLessThanOrEqual(Math.ceil(steps.length / 500));
+    expect(new Set(simulated).size).toBeGreaterThan(20);
   });
 });
 
@@ -322,6 +359,68 @@ describe('convert', () => {
     a.forEach((v, i) => {
       expect(Math.abs(b[i] - v)).toBeLessThan(0.1 * range);
     });
+  });
+
+  test('embeddings keep the rows that training looked up', () => {
+    const words = tensor([0, 19, 3, 7], { dtype: 'int64' });
+    // Four-bit tables hold their scales and offsets in half precision.
+    for (const [qconfig, tolerance] of [
+      [defaultEmbeddingQatQConfig, 1e-6],
+      [defaultEmbeddingQatQConfig4bit, 2e-3],
+    ] as const) {
+      manualSeed(3);
+      const model = new nn.Sequential(new nn.Embedding(20, 8));
+      model.qconfig = qconfig;
+      const prepared = prepareQat(model);
+      const sgd = new SGD(prepared.parameters(), { lr: 0.5 });
+      for (let step = 0; step < 3; step++) {
+        sgd.zeroGrad();
+        prepared(words).square().mean().backward();
+        sgd.step();
+      }
+      const simulated = prepared.eval()(words).numbers();
+      const converted = convert(prepared);
+      expect(converted.children()[0].typeName).toBe('QuantizedEmbedding');
+      converted(words)
+        .numbers()
+        .forEach((v, i) => {
+          expect(Math.abs(v - simulated[i])).toBeLessThan(tolerance);
+        });
+    }
+  });
+
+  test('weights inside a recurrent layer are trained and converted too', () => {
+    class Tagger extends Module {
+      quant: Module = new QuantStub();
+      lstm: nn.LSTM = new nn.LSTM(8, 12);
+      fc: Module = new nn.Linear(12, 3);
+      dequant: Module = new DeQuantStub();
+      forward(x: Tensor): Tensor {
+        return this.dequant(this.fc(this.lstm(this.quant(x))[0]));
+      }
+    }
+    manualSeed(4);
+    const prepared = prepareQat(withQConfig(new Tagger()));
+    const trainedLinears = prepared.modules().filter((m) => m instanceof nn.qat.Linear);
+    expect(trainedLinears.length).toBe(3);
+    const sgd = new SGD(prepared.parameters(), { lr: 0.1 });
+    for (let step = 0; step < 3; step++) {
+      sgd.zeroGrad();
+      prepared(randn([5, 2, 8]))
+        .square()
+        .mean()
+        .backward();
+      expect(prepared.parameters().every((p) => p.grad)).toBe(true);
+      sgd.step();
+    }
+    prepared.eval();
+    const x = randn([5, 2, 8]);
+    const simulated = prepared(x).numbers();
+    const converted = convert(prepared);
+    const computed = converted(x).numbers();
+    const step = (converted.fc as unknown as { scale: number }).scale;
+    for (let i = 0; i < computed.length; i++)
+      expect(Math.abs(computed[i] - simulated[i]) / step).toBeLessThan(2.5);
   });
 
   test('layers trained for dynamic quantization become dynamic', () => {

@@ -9,7 +9,7 @@ import { POST_PROCESS } from '../module-qconfig.ts';
 import { ObserverBase } from '../observers/observer.ts';
 import { activationIsMemoryless } from '../qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
-import { observeOutput } from './prepare.ts';
+import { observeInput, observeOutput } from './prepare.ts';
 
 /** Options of {@link convert}. */
 export interface ConvertOptions extends TransformOptions {
@@ -89,6 +89,7 @@ function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern:
     const q = into.fromFloat(module);
     q.train(module.training);
     if (pattern.observe === 'output') module.removeForwardHook(observeOutput);
+    module.removeForwardPreHook(observeInput);
     q.adoptHooks(module);
     return q;
   } catch (error) {

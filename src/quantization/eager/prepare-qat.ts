@@ -36,7 +36,7 @@ export function prepareQat<M extends AnyModule>(model: M, options: TransformOpti
   propagateQConfig(target);
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
-  const swapped = takeApart(swap(target, '', 'qat'));
+  const swapped = swap(takeApart(target), '', 'qat');
   attachObservers(swapped);
   return swapped as M;
 }

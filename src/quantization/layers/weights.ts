@@ -34,7 +34,8 @@ export function layerParameters(module: AnyModule): LayerParameters {
 
 /**
  * The weight observer of a module that is being converted: its fake-quantize in the qat case, otherwise a fresh one
- * from its qconfig that is shown the weight.
+ * from its qconfig that is shown the weight. Where PyTorch shows a trained fake-quantize the weight once more, which moves
+ * its average, it is taken here as the last call left it: the integers are those that call computed with.
  */
 export function observeWeight(module: AnyModule, weight: Tensor, fn: string): ObserverBase {
   const trained = (module as { weightFakeQuant?: ObserverBase }).weightFakeQuant;
