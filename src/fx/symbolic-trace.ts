@@ -17,7 +17,7 @@ export interface SymbolicTraceOptions {
  *
  * Shapes are those of the example, so a branch on a shape takes the way the example takes. The model runs twice, at two
  * batch sizes: numbers that differ follow the batch of later inputs, and where the two runs differ in another way the
- * graph refuses other batch sizes and says why. Buffers and random numbers are as before afterwards.
+ * graph refuses other batch sizes and says why. The model and the random numbers are as before afterwards.
  *
  * Source: `torch.fx.symbolic_trace`, which needs no inputs but has no shapes.
  *
@@ -34,6 +34,10 @@ export function symbolicTrace<Args extends unknown[] = [Tensor], Out = Tensor>(
   options: SymbolicTraceOptions = {},
 ): GraphModule<Args, Out> {
   const isLeaf = leafRule(options.leafModules);
-  const { graph, constants } = traceGraph(model, exampleInputs, { isLeaf, keepWrapped: true });
+  const { graph, constants } = traceGraph(model, exampleInputs, {
+    fn: 'fx.symbolicTrace',
+    isLeaf,
+    keepWrapped: true,
+  });
   return new GraphModule<Args, Out>(model, graph, { constants });
 }

@@ -7,12 +7,13 @@ const MODELS = `${LIBRARY}models/`;
 
 /** A {@link TraceError} that names the line of the caller's code. */
 export function traceError(details: {
+  readonly fn: string;
   readonly argument: string;
   readonly expected: string;
   readonly got: string;
   readonly fix: string;
 }): TraceError {
-  return new TraceError({ fn: 'fx.symbolicTrace', ...details, location: callerLocation() });
+  return new TraceError({ ...details, location: callerLocation() });
 }
 
 /** `file:line:column` of the innermost frame outside the library. */

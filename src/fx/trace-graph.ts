@@ -8,7 +8,8 @@ import { type Trace, Tracer, type TracerOptions } from './tracer.ts';
 
 /**
  * Traces a model on example inputs, and once before at another batch size to tell numbers that follow the batch from
- * those that do not. The model's buffers and the default generator are as before afterwards.
+ * those that do not. The model's fields and buffers and the default generator
+ * are as before afterwards.
  */
 export function traceGraph(model: AnyModule, inputs: readonly unknown[], options: TracerOptions): Trace {
   const run = (values: readonly unknown[]): Trace =>
@@ -36,24 +37,30 @@ function attempt<T>(body: () => T): T | string {
   }
 }
 
-/** Runs `body` and puts back what a forward pass changes: buffers (running statistics, observed ranges) and random numbers. */
+/**
+ * Runs `body` and puts back what a forward pass changes: fields of modules, elements of buffers (running statistics,
+ * observed ranges) and the place in the random numbers.
+ */
 function keepingState<T>(model: AnyModule, body: () => T): T {
   const generator = defaultGenerator.getState();
-  const kept: (() => void)[] = [];
-  for (const module of model.modules()) {
-    for (const [field, value] of Object.entries(module)) {
-      if (!(value instanceof Tensor) || value instanceof Parameter) continue;
-      const elements = value.storage.slice();
-      kept.push(() => {
-        value.storage.set(elements);
-        (module as unknown as Record<string, unknown>)[field] = value;
-      });
-    }
-  }
+  const kept = model.modules().map((module) => {
+    const fields = Object.entries(module);
+    const elements = fields.flatMap(([, value]) =>
+      value instanceof Tensor && !(value instanceof Parameter)
+        ? [[value, value.storage.slice()] as const]
+        : [],
+    );
+    return { module: module as unknown as Record<string, unknown>, fields, elements };
+  });
   try {
     return body();
   } finally {
-    for (const restore of kept) restore();
+    for (const { module, fields, elements } of kept) {
+      const names = new Set(fields.map(([name]) => name));
+      for (const name of Object.keys(module)) if (!names.has(name)) Reflect.deleteProperty(module, name);
+      for (const [name, value] of fields) if (module[name] !== value) module[name] = value;
+      for (const [tensor, values] of elements) tensor.storage.set(values);
+    }
     defaultGenerator.setState(generator);
   }
 }

@@ -11,6 +11,8 @@ import { TracedTensor, type TraceGuard } from './traced-tensor.ts';
 
 /** How a {@link Tracer} treats what it meets. */
 export interface TracerOptions {
+  /** The function that messages name. */
+  readonly fn: string;
   /** True for modules that become one node. */
   readonly isLeaf: (module: AnyModule, path: string) => boolean;
   /** Record functions made by `wrap` as one node; false traces through them. */
@@ -116,10 +118,13 @@ export class Tracer implements Interpreter, TraceGuard {
 
   refuse(node: Node, what: string): Error {
     return traceError({
+      fn: this.#options.fn,
       argument: `value of ${node.name}`,
       expected: 'a computation that does not look at elements while it is traced',
       got: what,
-      fix: 'Write it with operators (where, clamp, …) that return new tensors, make the module a leaf with leafModules, or wrap() the function.',
+      fix: this.#options.keepWrapped
+        ? 'Write it with operators (where, clamp, …) that return new tensors, make the module a leaf with leafModules, or wrap() the function.'
+        : 'Write it with operators (where, clamp, …) that return new tensors.',
     });
   }
 
@@ -164,6 +169,7 @@ export class Tracer implements Interpreter, TraceGuard {
     }
     if (!isStructure(value)) return value;
     throw traceError({
+      fn: this.#options.fn,
       argument: `result of ${node.targetName}`,
       expected: 'tensors, plain values, or lists and plain objects of these',
       got: (value as object).constructor.name,
@@ -192,6 +198,7 @@ export class Tracer implements Interpreter, TraceGuard {
     }
     if (!isStructure(value) && typeof value !== 'function') return [value as Arg, value];
     throw traceError({
+      fn: this.#options.fn,
       argument: `input ${name}`,
       expected: 'a tensor, a plain value, or a list or plain object of these',
       got: typeof value === 'function' ? 'a function' : (value as object).constructor.name,
@@ -210,6 +217,7 @@ export class Tracer implements Interpreter, TraceGuard {
     if (typeof value !== 'function' && typeof value !== 'symbol' && typeof value !== 'bigint')
       return value as Arg;
     throw traceError({
+      fn: this.#options.fn,
       argument: 'argument',
       expected: 'tensors, plain values, or lists and plain objects of these',
       got: `a ${typeof value}`,

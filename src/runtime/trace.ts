@@ -26,7 +26,11 @@ export function trace(model: AnyModule, exampleInputs: readonly unknown[]): Prog
     if (module instanceof BatchNorm && module.training)
       throw inTraining(`${path || module.typeName} in training mode`);
   }
-  const { graph, constants } = traceGraph(model, exampleInputs, { isLeaf: () => false, keepWrapped: false });
+  const { graph, constants } = traceGraph(model, exampleInputs, {
+    fn: 'jit.trace',
+    isLeaf: () => false,
+    keepWrapped: false,
+  });
   const stored = new Map<string, unknown>(constants);
   for (const node of graph.nodes) {
     if (node.op === 'call_function' && TRAINING_OPS.has(node.targetName))

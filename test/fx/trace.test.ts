@@ -158,6 +158,24 @@ output       output   output   (_1,)`);
     expect(bits([...model.buffers()])).not.toEqual(before);
   });
 
+  test('leaves fields that forward sets as they were', () => {
+    class Remembers extends Module {
+      last: Tensor | null = null;
+      calls = 0;
+      forward(x: Tensor): Tensor {
+        const out = this.last ? x.add(this.last) : x.neg();
+        this.last = out;
+        this.calls++;
+        (this as unknown as Record<string, unknown>).added = out;
+        return out;
+      }
+    }
+    const model = new Remembers();
+    const traced = symbolicTrace(model, [rand([2, 2])]);
+    expect(traced.graph.nodes.map((n) => n.targetName)).toEqual(['x', 'neg', 'output']);
+    expect([model.last, model.calls, 'added' in model]).toEqual([null, 0, false]);
+  });
+
   test('takes and gives lists and dicts', () => {
     type Batch = {
       readonly image: Tensor;
