@@ -18,7 +18,16 @@ export * as init from './init.ts';
 export * as intrinsic from './intrinsic/index.ts';
 export * from './linear.ts';
 export * from './loss.ts';
-export * from './module.ts';
+export {
+  type AnyModule,
+  type ForwardHook,
+  type ForwardPreHook,
+  type HookHandle,
+  type LoadReport,
+  Module,
+  print,
+  StateLoader,
+} from './module.ts';
 export * from './normalization.ts';
 export * from './packed-sequence.ts';
 export * from './padding.ts';
