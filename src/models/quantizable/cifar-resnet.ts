@@ -1,9 +1,9 @@
 import { type Module, ReLU } from '../../nn/index.ts';
-import { DeQuantStub, FloatFunctional, QuantStub } from '../../quantization/index.ts';
+import { type ChannelPair, DeQuantStub, FloatFunctional, QuantStub } from '../../quantization/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { CifarBasicBlock, CifarResNet } from '../cifar-resnet.ts';
 import type { ClassifierOptions } from '../options.ts';
-import { fuseChildren, type QuantizableModel } from './fusable.ts';
+import { fuseChildren, type RescuableModel, type RescuePlan } from './fusable.ts';
 
 /** {@link CifarBasicBlock} whose rectifiers and addition are modules. */
 export class QuantizableCifarBasicBlock extends CifarBasicBlock {
@@ -26,7 +26,7 @@ export class QuantizableCifarBasicBlock extends CifarBasicBlock {
 }
 
 /** {@link CifarResNet} between stubs, made of {@link QuantizableCifarBasicBlock}s. */
-export class QuantizableCifarResNet extends CifarResNet implements QuantizableModel {
+export class QuantizableCifarResNet extends CifarResNet implements RescuableModel {
   relu: Module = new ReLU();
   quant: Module = new QuantStub();
   dequant: Module = new DeQuantStub();
@@ -43,6 +43,12 @@ export class QuantizableCifarResNet extends CifarResNet implements QuantizableMo
     fuseChildren(this, [['conv1', 'bn1', 'relu']]);
     for (const m of this.modules()) if (m instanceof QuantizableCifarBasicBlock) m.fuseModel();
     return this;
+  }
+
+  /** The two convolutions of each block; what leaves a block is shared by the shortcuts. */
+  rescuePlan(): RescuePlan {
+    const blocks = this.namedModules().filter(([, m]) => m instanceof QuantizableCifarBasicBlock);
+    return { pairs: blocks.map(([path]): ChannelPair => [`${path}.conv1`, `${path}.conv2`]) };
   }
 }
 

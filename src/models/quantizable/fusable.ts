@@ -1,5 +1,5 @@
 import type { AnyModule, Module } from '../../nn/module.ts';
-import { fuseModules, fuseModulesQat } from '../../quantization/index.ts';
+import { type ChannelPair, fuseModules, fuseModulesQat } from '../../quantization/index.ts';
 
 /** A model with stubs at its borders and observable additions, ready for eager-mode quantization. */
 export interface QuantizableModel extends Module {
@@ -8,6 +8,20 @@ export interface QuantizableModel extends Module {
    * `prepare`, in training mode for `prepareQat`. Source: `fuse_model` of `torchvision.models.quantization`.
    */
   fuseModel(): this;
+}
+
+/** Where in a fused model the rescue methods may work. */
+export interface RescuePlan {
+  /** Layers whose channels can be balanced, in the order they run. */
+  readonly pairs: readonly ChannelPair[];
+  /** A module at the end that loses much in integers and costs little in float. */
+  readonly floatTail?: string;
+}
+
+/** A model that knows its {@link RescuePlan}. */
+export interface RescuableModel extends QuantizableModel {
+  /** For the fused model; paths as in it. */
+  rescuePlan(): RescuePlan;
 }
 
 /** Fuses sequences of children in place, for the mode that the module is in. */

@@ -1,9 +1,9 @@
 import type { Module } from '../../nn/index.ts';
-import { DeQuantStub, FloatFunctional, QuantStub } from '../../quantization/index.ts';
+import { type ChannelPair, DeQuantStub, FloatFunctional, QuantStub } from '../../quantization/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { ClassifierOptions } from '../options.ts';
 import { Fire, SqueezeNet } from '../squeezenet.ts';
-import { fuseChain, fuseChildren, type QuantizableModel } from './fusable.ts';
+import { fuseChain, fuseChildren, type RescuableModel, type RescuePlan } from './fusable.ts';
 
 /** {@link Fire} whose concatenation is a module. */
 export class QuantizableFire extends Fire {
@@ -24,7 +24,7 @@ export class QuantizableFire extends Fire {
 }
 
 /** {@link SqueezeNet} between stubs, made of {@link QuantizableFire}s. */
-export class QuantizableSqueezeNet extends SqueezeNet implements QuantizableModel {
+export class QuantizableSqueezeNet extends SqueezeNet implements RescuableModel {
   quant: Module = new QuantStub();
   dequant: Module = new DeQuantStub();
 
@@ -41,6 +41,19 @@ export class QuantizableSqueezeNet extends SqueezeNet implements QuantizableMode
     fuseChain(this.classifier, [['Conv2d', 'ReLU']]);
     for (const m of this.modules()) if (m instanceof QuantizableFire) m.fuseModel();
     return this;
+  }
+
+  /** Every convolution's channels go to one or two others through rectifiers, pools and concatenations. */
+  rescuePlan(): RescuePlan {
+    const fires = this.features
+      .namedChildren()
+      .flatMap(([name, m]) => (m instanceof QuantizableFire ? [`features.${name}`] : []));
+    const expand = (fire: string): string[] => [`${fire}.expand1x1`, `${fire}.expand3x3`];
+    const inner = fires.flatMap((fire, i): ChannelPair[] => [
+      [`${fire}.squeeze`, expand(fire)],
+      [expand(fire), i + 1 < fires.length ? `${fires[i + 1]}.squeeze` : 'classifier.1'],
+    ]);
+    return { pairs: [['features.0', `${fires[0]}.squeeze`], ...inner], floatTail: 'classifier.3' };
   }
 }
 

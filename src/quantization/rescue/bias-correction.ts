@@ -21,7 +21,7 @@ export interface BiasCorrectionOptions {
 /**
  * Takes back the mean error that rounding leaves on every channel: a layer's bias is moved by the difference between the
  * float layer's mean output and its own, before the ReLU, layer by layer in the order they run. Outputs are computed from
- * the means of the inputs, so the error is that of weights and inputs without the rounding of the output itself, and
+ * the means of the inputs, so the error is that of weights and inputs without the rounding and clipping of the output itself, and
  * layers fused with a ReLU are corrected like any other.
  * Source: `torch.ao.quantization._correct_bias.bias_correction`; Nagel et al. (2019), section 4.2.
  *
@@ -44,7 +44,9 @@ export function biasCorrection<M extends AnyModule>(
   const floatLayers = new Map([...pairs].map(([path, { float }]) => [path, float]));
   const inFloat = options.reference === 'model' ? observeInputs(floatModel, floatLayers, batches, fn) : null;
   for (const [path, { float, quantized }] of inOrder(pairs, target, batches)) {
-    const own = observeInputs(target, new Map([[path, float]]), batches, fn).get(path) as InputStatistics;
+    const own = observeInputs(target, new Map([[path, float]]), batches, fn, { until: path }).get(
+      path,
+    ) as InputStatistics;
     const weight = quantized.weight();
     const bias = (quantized.bias()?.numbers() ?? new Float32Array(weight.shape[0])) as Float32Array;
     const wanted = meanOutput(float, float.weight.numbers(), (inFloat?.get(path) ?? own).mean);

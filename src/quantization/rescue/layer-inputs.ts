@@ -20,7 +20,12 @@ export interface InputStatistics {
 export interface ObserveInputsOptions {
   /** Collect the products of inputs as well, which take K² numbers for a row of K weights. */
   readonly gram?: boolean;
+  /** Cut each run short once this layer was reached, the last one of interest. */
+  readonly until?: string;
 }
+
+/** Thrown to end a run early; never leaves this file. */
+class Reached extends Error {}
 
 /**
  * Runs `model` over data and collects the statistics of what the layers at `layers` read, whether as float or quantized
@@ -42,12 +47,13 @@ export function observeInputs(
       const collector = collectors.get(path) ?? new Collector(layer, options.gram ?? false);
       collectors.set(path, collector);
       collector.add(dispatch('dequantize', x as Tensor));
+      if (path === options.until) throw new Reached();
       return undefined;
     }),
   );
   try {
     noGrad(() => {
-      for (const batch of batches) model(batch);
+      for (const batch of batches) runUntilReached(model, batch);
     });
   } finally {
     for (const handle of handles) handle.remove();
@@ -67,6 +73,14 @@ export function observeInputs(
     found.set(path, collector.statistics());
   }
   return found;
+}
+
+function runUntilReached(model: AnyModule, batch: Tensor): void {
+  try {
+    model(batch);
+  } catch (error) {
+    if (!(error instanceof Reached)) throw error;
+  }
 }
 
 /** Sums over the columns of one layer. */
