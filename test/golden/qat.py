@@ -18,7 +18,6 @@ import torch
 import torch.ao.nn.qat as nnqat
 import torch.nn as nn
 import torch.nn.functional as F
-
 import torch.nn.intrinsic.qat as nniqat
 from torch.ao import quantization as Q
 
