@@ -94,8 +94,9 @@ abstract class QuantizedConvTranspose extends Module {
     const key = `${prefix}weight`;
     const weight = loader.take(key);
     const bias = loader.take(`${prefix}bias`);
-    if (weight !== undefined && bias !== undefined) {
-      readWeightAndBias(loader, key, weight, bias, this.packed.weight.shape, (w, b) =>
+    if (weight !== undefined) {
+      const kept = bias === undefined ? this.packed.bias : bias;
+      readWeightAndBias(loader, key, weight, kept, this.packed.weight.shape, (w, b) =>
         this.setWeightBias(w, b),
       );
     }

@@ -104,8 +104,9 @@ export abstract class QuantizedConv extends Module {
     const key = `${prefix}weight`;
     const weight = loader.take(key);
     const bias = loader.take(`${prefix}bias`);
-    if (weight !== undefined && bias !== undefined) {
-      readWeightAndBias(loader, key, weight, bias, this.packed.weight.shape, (w, b) =>
+    if (weight !== undefined) {
+      const kept = bias === undefined ? this.packed.bias : bias;
+      readWeightAndBias(loader, key, weight, kept, this.packed.weight.shape, (w, b) =>
         this.setWeightBias(w, b),
       );
     }
