@@ -1,3 +1,4 @@
+import { isPlainObject } from '../core/plain-object.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
 import { tensor } from '../tensor/creation.ts';
@@ -5,31 +6,31 @@ import { Tensor } from '../tensor/tensor.ts';
 import { type Arg, BatchSize, isDict, Node } from './node.ts';
 import type { Trace } from './tracer.ts';
 
-/** Size 0 of the first tensor among the inputs that has one: the batch; undefined where none has. */
-export function batchOf(inputs: unknown): number | undefined {
-  if (inputs instanceof Tensor) return inputs.shape[0];
+/** The batch: size of dimension `dim` of the first tensor among the inputs that has one; undefined where none has. */
+export function batchOf(inputs: unknown, dim: number): number | undefined {
+  if (inputs instanceof Tensor) return inputs.shape[dim];
   const items = Array.isArray(inputs) ? inputs : isPlainObject(inputs) ? Object.values(inputs) : [];
   for (const item of items) {
-    const batch = batchOf(item);
+    const batch = batchOf(item, dim);
     if (batch !== undefined) return batch;
   }
   return undefined;
 }
 
 /** The same inputs with `to` samples instead of `from`: rows are repeated or left out. */
-export function withBatch<T>(inputs: T, from: number, to: number): T {
+export function withBatch<T>(inputs: T, dim: number, from: number, to: number): T {
   if (inputs instanceof Tensor) {
-    if (inputs.shape[0] !== from) return inputs;
+    if (inputs.shape[dim] !== from) return inputs;
     const rows = tensor(
       Array.from({ length: to }, (_, i) => i % from),
       { dtype: 'int64' },
     );
-    return noGrad(() => dispatch('indexSelect', inputs, 0, rows)) as T;
+    return noGrad(() => dispatch('indexSelect', inputs, dim, rows)) as T;
   }
-  if (Array.isArray(inputs)) return inputs.map((item) => withBatch(item, from, to)) as T;
+  if (Array.isArray(inputs)) return inputs.map((item) => withBatch(item, dim, from, to)) as T;
   if (!isPlainObject(inputs)) return inputs;
   return Object.fromEntries(
-    Object.entries(inputs).map(([key, item]) => [key, withBatch(item, from, to)]),
+    Object.entries(inputs).map(([key, item]) => [key, withBatch(item, dim, from, to)]),
   ) as T;
 }
 
@@ -168,8 +169,4 @@ function describe(node: Node): string {
   return node.op === 'output'
     ? 'to its end'
     : `${node.op === 'call_module' ? 'module ' : ''}${node.targetName}`;
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }

@@ -36,7 +36,7 @@ export function formatCode(graph: Graph): string {
   });
   if (graph.nodes.some((node) => followsBatch(node.args))) {
     const first = batchSource(graph);
-    if (first) lines.push(`const batch = ${first.name}.shape[0];`);
+    if (first) lines.push(`const batch = ${first.name}.shape[${graph.batch?.dim ?? 0}];`);
   }
   for (const node of graph.nodes) {
     const call = (callee: string, args: readonly Arg[] = node.args): string =>
@@ -55,10 +55,10 @@ export function formatCode(graph: Graph): string {
   return `forward(${parameters.join(', ')}) {\n${lines.map((line) => `  ${line}\n`).join('')}}`;
 }
 
-/** The input whose first size is the batch: the first one with any dimension in the traced run. */
+/** The input that the batch is read from: the first one that had the dimension when it was traced. */
 export function batchSource(graph: Graph): Node | undefined {
   const inputs = graph.inputNodes();
-  return inputs.find((node) => (node.meta.shape?.length ?? 0) > 0);
+  return inputs.find((node) => (node.meta.shape?.length ?? 0) > (graph.batch?.dim ?? 0));
 }
 
 /** An argument as code; nodes by name, with `mark` before it. */

@@ -6,6 +6,8 @@ import { type Arg, mapNodes, Node, nodesIn, type Opcode, type Target } from './n
 
 /** At which batch sizes a traced graph runs. */
 export interface BatchRule {
+  /** Which dimension of the inputs counts samples. */
+  readonly dim: number;
   /** The batch size of the example inputs. */
   readonly example: number;
   /** Why the graph runs at that size only; null where it runs at any. */

@@ -135,7 +135,7 @@ export class Interpreter {
     const source = batchSource(this.graph);
     const first = source && this.env.get(source);
     if (!(first instanceof Tensor)) return;
-    this.#batch = first.shape[0];
+    this.#batch = first.shape[batch.dim];
     if (batch.fixed !== null && this.#batch !== batch.example) {
       throw new ShapeError({
         fn: this.#name,

@@ -8,6 +8,8 @@ import { traceGraph } from './trace-graph.ts';
 export interface SymbolicTraceOptions {
   /** Modules that become one node besides the layers of the library: classes, paths, or a function of both. */
   readonly leafModules?: LeafRule;
+  /** Which dimension of the inputs counts samples; 0. Recurrent layers that take [time, batch, features] need 1. */
+  readonly batchDim?: number;
 }
 
 /**
@@ -38,6 +40,7 @@ export function symbolicTrace<Args extends unknown[] = [Tensor], Out = Tensor>(
     fn: 'fx.symbolicTrace',
     isLeaf,
     keepWrapped: true,
+    batchDim: options.batchDim ?? 0,
   });
   return new GraphModule<Args, Out>(model, graph, { constants });
 }

@@ -11,19 +11,24 @@ import { type Trace, Tracer, type TracerOptions } from './tracer.ts';
  * those that do not. The model's fields and buffers and the default generator
  * are as before afterwards.
  */
-export function traceGraph(model: AnyModule, inputs: readonly unknown[], options: TracerOptions): Trace {
+export function traceGraph(
+  model: AnyModule,
+  inputs: readonly unknown[],
+  options: TracerOptions & { readonly batchDim: number },
+): Trace {
+  const { batchDim: dim } = options;
   const run = (values: readonly unknown[]): Trace =>
     keepingState(model, () => new Tracer(model, options).trace(values));
-  const example = batchOf(inputs);
+  const example = batchOf(inputs, dim);
   // Two samples are cheapest; one would hide sizes behind broadcasting.
   const other = example === 2 ? 3 : 2;
-  const probe = example ? attempt(() => run(withBatch(inputs, example, other))) : null;
+  const probe = example ? attempt(() => run(withBatch(inputs, dim, example, other))) : null;
   const trace = run(inputs);
   if (example === undefined) return trace;
   let fixed: string | null = 'it was traced on an empty batch';
   if (typeof probe === 'string') fixed = `at batch ${other} the model throws "${probe}"`;
   else if (probe) fixed = mergeBatchSizes(trace, probe, example, other);
-  trace.graph.batch = { example, fixed };
+  trace.graph.batch = { dim, example, fixed };
   return trace;
 }
 

@@ -1,3 +1,4 @@
+import { isPlainObject } from '../core/plain-object.ts';
 import { type AnyModule, withCallInterceptor } from '../nn/module.ts';
 import { type Interpreter, type Next, withInterpreter } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
@@ -288,8 +289,4 @@ function parameterNames(root: AnyModule, count: number): string[] {
 /** Objects of any kind: what is no plain value. */
 function isStructure(value: unknown): boolean {
   return typeof value === 'object' && value !== null;
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return isStructure(value) && Object.getPrototypeOf(value) === Object.prototype;
 }

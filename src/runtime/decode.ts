@@ -193,11 +193,15 @@ class ProgramReader {
   #readBatch(json: Json | undefined): void {
     if (json === null) return;
     const batch = mapOf(json, 'batch', this.#fail);
-    const [example] = integersOf([batch.get('example') ?? null], 'batch', this.#fail);
+    const [dim, example] = integersOf(
+      [batch.get('dim') ?? null, batch.get('example') ?? null],
+      'batch',
+      this.#fail,
+    );
     const fixed = batch.get('fixed');
     if (fixed !== null && typeof fixed !== 'string')
       throw this.#fail('batch', 'a reason or null', showJson(fixed));
-    this.#graph.batch = { example, fixed };
+    this.#graph.batch = { dim, example, fixed };
   }
 }
 

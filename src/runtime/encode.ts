@@ -10,7 +10,7 @@ export const PROGRAM_VERSION = 1;
  * A graph as JSON:
  *
  *     { "version": 1,
- *       "batch": { "example": 1, "fixed": null },
+ *       "batch": { "dim": 0, "example": 1, "fixed": null },
  *       "attributes": [ { "name": "fc.weight", "kind": "tensor", "tensor": "fc.weight" },
  *                       { "name": "conv.packed", "kind": "packed", "weight": "conv.packed.weight",
  *                         "bias": null, "geometry": { "stride": [1, 1], … } } ],

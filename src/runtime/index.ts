@@ -2,4 +2,4 @@
 export type { Attribute } from './attributes.ts';
 export { load, readProgram, save, writeProgram } from './file.ts';
 export { Program } from './program.ts';
-export { trace } from './trace.ts';
+export { type TraceOptions, trace } from './trace.ts';

@@ -8,6 +8,12 @@ import { type Attribute, attributeKind } from './attributes.ts';
 import { Program } from './program.ts';
 import { TRAINING_OPS } from './schema.ts';
 
+/** Options of {@link trace}. */
+export interface TraceOptions {
+  /** Which dimension of the inputs counts samples; 0. Recurrent layers that take [time, batch, features] need 1. */
+  readonly batchDim?: number;
+}
+
 /**
  * Turns a model into a {@link Program} by running it on example inputs: float models and converted (int8) ones alike.
  * Layers are opened down to operators, and what depends on weights alone is computed here. The weights are shared with
@@ -21,7 +27,11 @@ import { TRAINING_OPS } from './schema.ts';
  * const program = trace(converted, [rand([1, 3, 224, 224])]);
  * program.run(image);
  */
-export function trace(model: AnyModule, exampleInputs: readonly unknown[]): Program {
+export function trace(
+  model: AnyModule,
+  exampleInputs: readonly unknown[],
+  options: TraceOptions = {},
+): Program {
   for (const [path, module] of model.namedModules()) {
     if (module instanceof BatchNorm && module.training)
       throw inTraining(`${path || module.typeName} in training mode`);
@@ -30,6 +40,7 @@ export function trace(model: AnyModule, exampleInputs: readonly unknown[]): Prog
     fn: 'jit.trace',
     isLeaf: () => false,
     keepWrapped: false,
+    batchDim: options.batchDim ?? 0,
   });
   const stored = new Map<string, unknown>(constants);
   for (const node of graph.nodes) {

@@ -335,7 +335,7 @@ describe('batch sizes', () => {
     const model = net(forward);
     for (const example of [1, 2, 4]) {
       const traced = symbolicTrace(model, [rand([example, 6])]);
-      expect(traced.graph.batch).toEqual({ example, fixed: null });
+      expect(traced.graph.batch).toEqual({ dim: 0, example, fixed: null });
       for (const n of [1, 2, 3, 7]) {
         const x = rand([n, 6]);
         expect(bits(traced(x))).toEqual(bits(model(x)));

@@ -9,9 +9,15 @@ import { create, modelInfo, modelNames, type QuantizableModel } from '../../src/
 import {
   type AnyModule,
   BatchNorm1d,
+  Conv1d,
   Conv2d,
+  Conv3d,
   Dropout,
+  ELU,
   GRU,
+  Hardswish,
+  LayerNorm,
+  LeakyReLU,
   Linear,
   LSTM,
   Module,
@@ -20,7 +26,13 @@ import {
   TransformerEncoderLayer,
 } from '../../src/nn/index.ts';
 import { noGrad } from '../../src/ops/index.ts';
-import { convert, getDefaultQConfig, prepare, quantizeDynamic } from '../../src/quantization/index.ts';
+import {
+  convert,
+  getDefaultQConfig,
+  prepare,
+  QuantWrapper,
+  quantizeDynamic,
+} from '../../src/quantization/index.ts';
 import { load, type Program, readProgram, save, trace, writeProgram } from '../../src/runtime/index.ts';
 import { rand, randint, randn } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
@@ -58,23 +70,50 @@ describe.each(forms)('%s in %s', (name, form) => {
       model = convert(prepared);
     }
     const program = trace(model, [sample(1)]);
-    expect(program.graph.batch).toEqual({ example: 1, fixed: null });
+    expect(program.graph.batch).toEqual({ dim: 0, example: 1, fixed: null });
     for (const n of [1, 3]) expectSame(model, program, sample(n));
   });
 });
 
 describe('trace', () => {
   test('dynamic int8 and float16 layers', () => {
-    const model = new Sequential(new Linear(6, 8), new ReLU(), new Linear(8, 4)).eval();
-    for (const dtype of ['qint8', 'float16'] as const) {
-      const small = quantizeDynamic(model, undefined, { dtype });
-      expectSame(small, trace(small, [randn([2, 6])]), randn([5, 6]));
+    const models: [Module<any, any>, number[], number][] = [
+      [new Sequential(new Linear(6, 8), new ReLU(), new Linear(8, 4)), [2, 6], 0],
+      [new Sequential(new LSTM(3, 4, { batchFirst: true, bidirectional: true })), [2, 5, 3], 0],
+      [new Sequential(new GRU(3, 4)), [5, 2, 3], 1],
+      [new TransformerEncoderLayer(8, 2, { dimFeedforward: 16 }), [5, 2, 8], 1],
+    ];
+    for (const [model, shape, batchDim] of models) {
+      for (const dtype of ['qint8', 'float16'] as const) {
+        const small = quantizeDynamic(model.eval(), undefined, { dtype });
+        const program = trace(small, [randn(shape)], { batchDim });
+        expectSame(small, program, randn(shape.map((size, d) => (d === batchDim ? size + 1 : size))));
+      }
     }
+  });
+
+  test.each<[string, AnyModule[], number[]]>([
+    ['1-d convolution', [new Conv1d(2, 3, 3), new ReLU()], [2, 2, 8]],
+    ['3-d convolution', [new Conv3d(2, 3, 3)], [2, 2, 5, 5, 5]],
+    ['padding by reflection', [new Conv2d(2, 3, 3, { padding: 1, paddingMode: 'reflect' })], [2, 2, 5, 5]],
+    ['activations', [new Conv2d(2, 3, 3), new Hardswish(), new ELU(), new LeakyReLU()], [2, 2, 5, 5]],
+    ['layer normalization', [new Linear(4, 4), new LayerNorm(4)], [2, 4]],
+  ])('static int8: %s', (_, layers, shape) => {
+    const model = new QuantWrapper(new Sequential(...layers)).eval();
+    model.qconfig = getDefaultQConfig('qnnpack');
+    const prepared = prepare(model);
+    noGrad(() => prepared(rand(shape)));
+    const converted = convert(prepared);
+    expectSame(converted, trace(converted, [rand(shape)]), rand([3, ...shape.slice(1)]));
   });
 
   test('recurrent and attention layers, with states', () => {
     const lstm = new LSTM(3, 4, { numLayers: 2, bidirectional: true });
-    expectSame(lstm, trace(lstm, [randn([5, 2, 3])]), randn([5, 2, 3]));
+    const timeFirst = trace(lstm, [randn([5, 2, 3])], { batchDim: 1 });
+    for (const n of [1, 2, 4]) expectSame(lstm, timeFirst, randn([5, n, 3]));
+    const states = (n: number): [Tensor, Tensor] => [randn([4, n, 4]), randn([4, n, 4])];
+    const stateful = trace(lstm, [randn([5, 2, 3]), states(2)], { batchDim: 1 });
+    for (const n of [1, 2, 4]) expectSame(lstm, stateful, randn([5, n, 3]), states(n));
     const gru = new GRU(3, 4, { batchFirst: true });
     expectSame(gru, trace(gru, [randn([2, 5, 3]), randn([1, 2, 4])]), randn([2, 5, 3]), randn([1, 2, 4]));
     const encoder = new TransformerEncoderLayer(8, 2, { dimFeedforward: 16, batchFirst: true }).eval();
