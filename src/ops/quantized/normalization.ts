@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts';
-import { clampNumber, product, roundHalfEven } from '../../core/math.ts';
+import { product } from '../../core/math.ts';
 import { DTYPES } from '../../tensor/dtype.ts';
 import { type PerTensorQParams, perTensorQParams } from '../../tensor/qparams.ts';
 import { channelsLastStrides, contiguousStrides, formatShape } from '../../tensor/shape.ts';
@@ -9,6 +9,9 @@ import type { QuantizedOps } from '../signatures/index.ts';
 import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
 
 const { fround, sqrt } = Math;
+
+/** 1.5 · 2^52: adding and subtracting it rounds a double to the nearest integer, ties to even. */
+const ROUND = 6755399441055744;
 
 /** Input and output parameters of a normalization, checked. */
 function qparamsOf(
@@ -66,8 +69,8 @@ function batchNorm(rank: 2 | 3, relu: boolean) {
     for (let i = 0; i < q.length; ) {
       for (let c = 0; c < channels; c++, i++) {
         // One rounding for the multiply-add, as the vector units of PyTorch's builds do it.
-        const y = roundHalfEven(fround(alpha[c] * (q[i] - zero) + beta[c])) + zeroPoint;
-        out[i] = clampNumber(y, low, max);
+        const y = fround(alpha[c] * (q[i] - zero) + beta[c]) + ROUND - ROUND + zeroPoint;
+        out[i] = y < low ? low : y > max ? max : y;
       }
     }
     return channelsLastTensor(out, x.shape, x, output);
@@ -104,7 +107,8 @@ function normalize(
   requireLength(fn, 'bias', bias, gains);
   const q = inLayout(x, contiguousStrides(x.shape));
   const out = DTYPES[x.dtype].allocate(q.length);
-  const [w, b] = [weight?.data, bias?.data];
+  const w = weight ? weight.data : new Float32Array(gains).fill(1);
+  const b = bias ? bias.data : new Float32Array(gains);
   const step = fround(input.scale);
   const inverse = fround(1 / fround(scale));
   const zero = input.zeroPoint;
@@ -120,15 +124,14 @@ function normalize(
     const spread = fround(fround(fround(squares) / size) - fround(shiftedMean * shiftedMean));
     const variance = spread > 0 ? spread : 0;
     const factor = fround(step / sqrt(fround(fround(variance * step) * step) + eps));
-    const runsBefore = start / run;
-    for (let i = start, r = runsBefore; i < start + size; r++) {
-      const c = r % gains;
-      const gain = w ? w[c] : 1;
-      const shift = b ? b[c] : 0;
+    for (let i = start, c = (start / run) % gains; i < start + size; c = c + 1 === gains ? 0 : c + 1) {
+      const gain = w[c];
+      const shift = b[c];
       for (const end = i + run; i < end; i++) {
         const centred = fround(q[i] - zero - mean);
         const y = fround(fround(fround(centred * factor) * gain) + shift);
-        out[i] = clampNumber(roundHalfEven(fround(y * inverse)) + zeroPoint, min, max);
+        const r = fround(y * inverse) + ROUND - ROUND + zeroPoint;
+        out[i] = r < min ? min : r > max ? max : r;
       }
     }
   }

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts';
-import { clampNumber, roundHalfEven } from '../../core/math.ts';
+import { clampNumber } from '../../core/math.ts';
 import { DTYPES, integerDTypeOf } from '../../tensor/dtype.ts';
 import { formatShape } from '../../tensor/shape.ts';
 import { quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
@@ -10,6 +10,9 @@ import { activationQParams, channelsLastData, channelsLastTensor } from './convo
 import { rearranging } from './rearrange.ts';
 
 const { fround } = Math;
+
+/** 1.5 · 2^52: adding and subtracting it rounds a double to the nearest integer, ties to even. */
+const ROUND = 6755399441055744;
 
 /** For every output place along one dimension: the two input places it mixes, and the share of the second in float32. */
 interface Mix {
@@ -40,7 +43,6 @@ function mixAlong(size: number, outSize: number, alignCorners: boolean, scale: n
 function bilinear(x: Tensor, options: InterpolateOptions): Tensor {
   const qparams = activationQParams(x, 'interpolate');
   const { zeroPoint } = qparams;
-  const { min, max } = DTYPES[x.dtype];
   const [batch, channels, height, width] = x.shape;
   const [outHeight, outWidth] = options.size;
   const rows = mixAlong(height, outHeight, options.alignCorners, options.scales?.[0]);
@@ -64,7 +66,8 @@ function bilinear(x: Tensor, options: InterpolateOptions): Tensor {
           const upper = fround(fround(left * q[top + a + c]) + fround(right * q[top + b + c]));
           const lower = fround(fround(left * q[bottom + a + c]) + fround(right * q[bottom + b + c]));
           const mixed = fround(fround(above * upper) + fround(below * lower));
-          out[to++] = clampNumber(roundHalfEven(fround(mixed - zeroPoint)) + zeroPoint, min, max);
+          // A mixture of integers lies between them, so that nothing has to be clamped.
+          out[to++] = fround(mixed - zeroPoint) + ROUND - ROUND + zeroPoint;
         }
       }
     }
