@@ -1,5 +1,7 @@
 """What real PyTorch 1.13 makes of two real models in eager mode: the qparams of every module, and the scores.
 
+Both calibrate and evaluate in batches of 50: histograms that are widened batch by batch, and so the qparams, depend on it.
+
 Run: python3 test/golden/real_models.py DATA_DIR [engine]
 Writes test/golden/data/real_models.json. DATA_DIR holds resnet20-12fca82f.th, cifar10_train_4000.npz,
 cifar10_test_jpeg_2500.npz, squeezenet1_1.pth and imagenet500/.
@@ -16,7 +18,8 @@ from torch import nn
 from torch.ao import quantization as tq
 
 DATA = sys.argv[1]
-ENGINE = sys.argv[2] if len(sys.argv) > 2 else "qnnpack"
+ENGINE = sys.argv[2] if len(sys.argv) > 2 else "onednn"
+BATCH = 50
 torch.backends.quantized.engine = ENGINE
 torch.set_num_threads(2)
 
@@ -133,37 +136,40 @@ def imagenet():
     return x, torch.tensor([int(r[1]) for r in rows])
 
 
-def run(model, x, batch=50):
+def run(model, x, batch=BATCH):
     with torch.no_grad():
         return torch.cat([model(x[i : i + batch]) for i in range(0, len(x), batch)])
 
 
-def study(name, make, calib, calib_batch, test, labels):
+def study(name, make, calib, test, labels):
+    """Float, and int8 per backend: scores over the whole test set, qparams by module, logits of the first two images."""
     float_model = make().eval()
     reference = run(float_model, test)
-    out = {"float": {"top1": 100 * (reference.argmax(1) == labels).float().mean().item(), "logits": reference[:8].tolist()}}
+    out = {"float": {"top1": top1(reference, labels), "logits": reference[:2].tolist()}}
     for backend in ("fbgemm", "qnnpack"):
         m = make().eval().fuse()
         m.qconfig = tq.get_default_qconfig(backend)
         tq.prepare(m, inplace=True)
-        run(m, calib, calib_batch)
+        run(m, calib)
         tq.convert(m, inplace=True)
         q = run(m, test)
         qparams = {}
         for path, mod in m.named_modules():
-            if isinstance(mod, torch.ao.nn.quantized.Quantize):
-                qparams[path] = [mod.scale.item(), mod.zero_point.item()]
-            elif hasattr(mod, "scale") and hasattr(mod, "zero_point"):
+            if hasattr(mod, "scale") and hasattr(mod, "zero_point"):
                 qparams[path] = [float(mod.scale), int(mod.zero_point)]
         out[backend] = {
-            "top1": 100 * (q.argmax(1) == labels).float().mean().item(),
-            "agree": 100 * (q.argmax(1) == reference.argmax(1)).float().mean().item(),
+            "top1": top1(q, labels),
+            "agreement": 100 * (q.argmax(1) == reference.argmax(1)).double().mean().item(),
             "sqnr": (10 * torch.log10((reference.double() ** 2).sum() / ((reference - q).double() ** 2).sum())).item(),
             "qparams": qparams,
-            "logits": q[:8].tolist(),
+            "logits": q[:2].tolist(),
         }
-        print(name, backend, out[backend]["top1"], out[backend]["agree"], out[backend]["sqnr"], flush=True)
+        print(name, backend, *[f"{out[backend][k]:.2f}" for k in ("top1", "agreement", "sqnr")], flush=True)
     return out
+
+
+def top1(logits, labels):
+    return 100 * (logits.argmax(1) == labels).double().mean().item()
 
 
 def resnet20():
@@ -180,12 +186,14 @@ def squeezenet():
 
 
 if __name__ == "__main__":
-    results = {}
+    results = {"engine": ENGINE, "batch": BATCH}
     train, _ = cifar("cifar10_train_4000.npz")
     test, labels = cifar("cifar10_test_jpeg_2500.npz")
-    results["resnet20"] = study("resnet20", resnet20, train[:512], 64, test, labels)
+    results["resnet20"] = study("resnet20", resnet20, train[:512], test, labels)
     images, classes = imagenet()
-    results["squeezenet1_1"] = study("squeezenet1_1", squeezenet, images[:100], 10, images, classes)
+    results["squeezenet1_1"] = study("squeezenet1_1", squeezenet, images[:100], images, classes)
     here = os.path.dirname(os.path.abspath(__file__))
-    with open(os.path.join(here, "data", "real_models.json"), "w") as f:
-        json.dump(results, f)
+    path = os.path.join(here, "data", "real_models.json")
+    with open(path, "w") as f:
+        json.dump(results, f, separators=(",", ":"))
+    print(path, os.path.getsize(path), "bytes")
