@@ -64,6 +64,18 @@ describe('examples', () => {
       expect(Number.parseFloat(afterwards[2]), 'agreement').toBeGreaterThan(97);
       expect(Number.parseFloat(trained[1])).toBeGreaterThan(Number.parseFloat(float[1]) - 3);
     },
+    'word-language-model.ts': () => {
+      const stdout = run('word-language-model.ts');
+      expect(stdout).toContain('(rnn): DynamicQuantizedLSTM(128, 128, num_layers=2)');
+      const [float, int8, half] = ['float', 'int8', 'float16'].map((name) => {
+        const row = new RegExp(`^${name} +perplexity ([\\d.]+), ([\\d.]+) MB`, 'm').exec(stdout);
+        return row?.slice(1).map(Number) as number[];
+      });
+      expect(Math.abs(int8[0] / float[0] - 1)).toBeLessThan(0.02);
+      expect(Math.abs(half[0] / float[0] - 1)).toBeLessThan(0.002);
+      expect(int8[1]).toBeLessThan(half[1]);
+      expect(half[1]).toBeLessThan(0.65 * float[1]);
+    },
     'cnn-static.ts': () => {
       const stdout = run('cnn-static.ts');
       for (const layer of ['quant', 'conv1', 'conv2', 'fc1', 'fc2', 'dequant'])
