@@ -2,7 +2,7 @@
 
 Inputs and weights are not stored: both sides draw them from `manual_seed(seed)` with `randn`, in the order written here.
 Run: python3 test/golden/quantized_modules.py   (writes data/quantized_modules_*.json)
-Engine: onednn (ATen's own kernels); transposed convolutions: qnnpack, the only engine of this build that has them.
+Engine: onednn (mostly ATen's own kernels); transposed convolutions of lines and images: qnnpack.
 """
 import base64
 import json
@@ -168,17 +168,17 @@ for bits, dtype in (("quint8", torch.quint8), ("quint4x2", torch.quint4x2)):
         y = bag(torch.tensor(indices), torch.tensor(offsets), per_sample)
         add("EmbeddingBag", dict(config, offsets=offsets, last=last, weighted=weighted), y, bag if i == 0 else None)
 
-torch.backends.quantized.engine = "qnnpack"
-for rank in (1, 2):
+for rank in (1, 2, 3):
+    torch.backends.quantized.engine = "onednn" if rank == 3 else "qnnpack"
     for i in range(24):
         groups = rng.choice([1, 1, 2])
         cin, cout = groups * rng.randint(1, 6), groups * rng.randint(1, 6)
-        k = [rng.randint(1, 5) for _ in range(rank)]
-        stride = [rng.randint(1, 4) for _ in range(rank)]
+        k = [rng.randint(1, 5 if rank < 3 else 3) for _ in range(rank)]
+        stride = [rng.randint(1, 4 if rank < 3 else 3) for _ in range(rank)]
         dilation = [rng.choice([1, 1, 2, 3]) for _ in range(rank)]
         padding = [rng.randint(0, max(0, d * (kk - 1))) for kk, d in zip(k, dilation)]
-        outpad = [rng.randint(0, max(s, d) - 1) for s, d in zip(stride, dilation)]
-        size = [rng.randint(2, 6) for _ in range(rank)]
+        outpad = [rng.randint(0, max(s, d) - 1) if rank < 3 else 0 for s, d in zip(stride, dilation)]  # onednn knows none
+        size = [rng.randint(2, 6 if rank < 3 else 3) for _ in range(rank)]
         if any((n - 1) * s - 2 * p + d * (kk - 1) + o + 1 < 1 for n, s, p, d, kk, o in zip(size, stride, padding, dilation, k, outpad)):
             continue
         bias = rng.random() < 0.7

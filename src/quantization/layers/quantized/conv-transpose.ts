@@ -202,3 +202,31 @@ export class ConvTranspose2d extends QuantizedConvTranspose {
     return dispatch('quantized::conv_transpose2d', x, this.packed, this.scale, this.zeroPoint);
   }
 }
+
+/**
+ * 3-d transposed convolution on quantized tensors [N, C, D, H, W]; the weight is quantized per tensor.
+ * Source: `torch.ao.nn.quantized.ConvTranspose3d`.
+ */
+export class ConvTranspose3d extends QuantizedConvTranspose {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Sizes,
+    options: ConvTransposeOptions = {},
+  ) {
+    super(3, inChannels, outChannels, kernelSize, options);
+  }
+
+  static fromFloat(module: AnyModule): ConvTranspose3d {
+    return adopt(ConvTranspose3d, module);
+  }
+
+  /** PyTorch's own spelling. */
+  override get typeName(): string {
+    return 'QuantizedConvTranpose3d';
+  }
+
+  forward(x: Tensor): Tensor {
+    return dispatch('quantized::conv_transpose3d', x, this.packed, this.scale, this.zeroPoint);
+  }
+}

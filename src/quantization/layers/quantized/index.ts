@@ -8,7 +8,7 @@ export {
   ConvReLU3d,
   type QuantizedConvOptions,
 } from './conv.ts';
-export { ConvTranspose1d, ConvTranspose2d } from './conv-transpose.ts';
+export { ConvTranspose1d, ConvTranspose2d, ConvTranspose3d } from './conv-transpose.ts';
 export { Dropout } from './dropout.ts';
 export {
   Embedding,

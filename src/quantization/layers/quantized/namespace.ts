@@ -15,6 +15,7 @@ export {
   Conv3d,
   ConvTranspose1d,
   ConvTranspose2d,
+  ConvTranspose3d,
   DeQuantize,
   Dropout,
   ELU,
