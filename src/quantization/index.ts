@@ -1,4 +1,6 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
+import './backend/trace-leaves.ts';
+
 export { type ModuleClass, PATTERNS, type Pattern } from './backend/patterns.ts';
 export { type ConvertOptions, convert } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';

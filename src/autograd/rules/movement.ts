@@ -97,6 +97,7 @@ export const movementRules: RulesOf<MovementOps> = {
   split: (outs, x, _sizes, dim) => parts(outs, x, dim),
   chunk: (outs, x, _chunks, dim) => parts(outs, x, dim),
   unbind: (outs, x, dim) => {
+    if (outs.length === 0) return () => [zeros(x.shape, { dtype: x.dtype as PlainDType })];
     const { shape } = outs[0];
     return (grads) => [
       dispatch(
