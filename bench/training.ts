@@ -64,9 +64,13 @@ class Training {
     this.#optimizer.step();
   }
 
+  clear(): void {
+    this.#optimizer.zeroGrad();
+  }
+
   /** One whole step; returns the loss before it. */
   step(): number {
-    this.#optimizer.zeroGrad();
+    this.clear();
     const loss = this.forward();
     loss.backward();
     this.update();
@@ -157,69 +161,107 @@ async function compare(rounds: number, steps: number, batch: number): Promise<vo
   );
 }
 
-/** Times every operator on its way forward, and every recorded step on its way back. */
-function operators(steps: number, batch: number): void {
-  const training = new Training(batch);
-  const total = new Map<string, { forward: number; backward: number; calls: number }>();
-  const of = (name: string): { forward: number; backward: number; calls: number } => {
-    let entry = total.get(name);
+/** CPU time of this thread so far, in milliseconds: what other work on the machine takes does not count. */
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Milliseconds (CPU time of this thread) of one step by operator, and of its three parts. */
+class StepProfile {
+  readonly parts = { forward: 0, backward: 0, update: 0 };
+  readonly #operators = new Map<string, { forward: number; backward: number; calls: number }>();
+
+  of(op: string): { forward: number; backward: number; calls: number } {
+    let entry = this.#operators.get(op);
     if (!entry) {
       entry = { forward: 0, backward: 0, calls: 0 };
-      total.set(name, entry);
+      this.#operators.set(op, entry);
     }
     return entry;
-  };
+  }
+
+  get operators(): string[] {
+    return [...this.#operators.keys()];
+  }
+}
+
+/** Times every operator of a step on its way forward, and every recorded one on its way back. */
+function profileStep(training: Training): StepProfile {
+  const profile = new StepProfile();
   const clock: Interpreter = {
     name: 'clock',
     call(op, args, next) {
-      const start = performance.now();
+      const start = threadMs();
       const result = next(op, args);
-      const entry = of(op);
-      entry.forward += performance.now() - start;
+      const entry = profile.of(op);
+      entry.forward += threadMs() - start;
       entry.calls++;
       return result;
     },
   };
-  const onTheWayBack = (loss: Tensor): void => {
-    const seen = new Set<GradNode>();
-    const open = [loss.gradFn];
-    for (let node = open.pop(); node !== undefined; node = open.pop()) {
-      if (!(node instanceof GradNode) || seen.has(node)) continue;
-      seen.add(node);
-      open.push(...node.inputs.map((input) => input.gradFn));
-      const { backward } = node;
-      const op = node.name.replace('Backward0', '');
-      node.backward = (grads) => {
-        const start = performance.now();
-        const result = backward?.(grads) ?? [];
-        of(op[0].toLowerCase() + op.slice(1)).backward += performance.now() - start;
-        return result;
-      };
-    }
-  };
+  const start = threadMs();
+  const loss = withInterpreter(clock, () => training.forward());
+  profile.parts.forward = threadMs() - start;
+  const seen = new Set<GradNode>();
+  const open = [loss.gradFn];
+  for (let node = open.pop(); node !== undefined; node = open.pop()) {
+    if (!(node instanceof GradNode) || seen.has(node)) continue;
+    seen.add(node);
+    open.push(...node.inputs.map((input) => input.gradFn));
+    const { backward, name } = node;
+    node.backward = (grads) => {
+      const begin = threadMs();
+      const result = backward?.(grads) ?? [];
+      const op = name.replace('Backward0', '');
+      profile.of(op[0].toLowerCase() + op.slice(1)).backward += threadMs() - begin;
+      return result;
+    };
+  }
+  const middle = threadMs();
+  loss.backward();
+  profile.parts.backward = threadMs() - middle;
+  const end = threadMs();
+  training.update();
+  profile.parts.update = threadMs() - end;
+  return profile;
+}
+
+/** Prints where a step spends its time, on average over the steps: some systems' CPU clocks tick in milliseconds. */
+function operators(steps: number, batch: number): void {
+  const training = new Training(batch);
   training.time(5);
-  const sums = { forward: 0, backward: 0, update: 0 };
-  for (let i = 0; i < steps; i++) {
-    const start = performance.now();
-    const loss = withInterpreter(clock, () => training.forward());
-    onTheWayBack(loss);
-    const middle = performance.now();
-    loss.backward();
-    const end = performance.now();
-    training.update();
-    sums.forward += middle - start;
-    sums.backward += end - middle;
-    sums.update += performance.now() - end;
-  }
-  const show = (ms: number): string => (ms / steps).toFixed(2).padStart(10);
-  console.log('operator'.padEnd(20), 'calls'.padStart(6), 'forward'.padStart(10), 'backward'.padStart(10));
-  const cost = (entry: { forward: number; backward: number }): number => entry.forward + entry.backward;
-  for (const [name, entry] of [...total].sort((a, b) => cost(b[1]) - cost(a[1]))) {
-    const calls = String(Math.round(entry.calls / steps)).padStart(6);
-    console.log(name.padEnd(20), calls, show(entry.forward), show(entry.backward));
-  }
-  console.log('all'.padEnd(20), ''.padStart(6), show(sums.forward), show(sums.backward));
-  console.log('optimizer step'.padEnd(20), ''.padStart(6), show(sums.update));
+  const profiles = Array.from({ length: steps }, () => {
+    training.clear();
+    return profileStep(training);
+  });
+  const mean = (value: (profile: StepProfile) => number): number =>
+    profiles.reduce((sum, profile) => sum + value(profile), 0) / steps;
+  const row = (name: string, calls: string, ...times: number[]): void =>
+    console.log(name.padEnd(20), calls.padStart(6), ...times.map((ms) => ms.toFixed(2).padStart(10)));
+  console.log('operator'.padEnd(20), ' calls', 'forward'.padStart(10), 'backward'.padStart(10));
+  profiles[0].operators
+    .map((op) => ({
+      op,
+      calls: String(profiles[0].of(op).calls),
+      forward: mean((p) => p.of(op).forward),
+      backward: mean((p) => p.of(op).backward),
+    }))
+    .sort((a, b) => b.forward + b.backward - a.forward - a.backward)
+    .forEach(({ op, calls, forward, backward }) => {
+      row(op, calls, forward, backward);
+    });
+  row(
+    'whole passes',
+    '',
+    mean((p) => p.parts.forward),
+    mean((p) => p.parts.backward),
+  );
+  row(
+    'optimizer step',
+    '',
+    mean((p) => p.parts.update),
+  );
 }
 
 function memory(steps: number, batch: number): void {
