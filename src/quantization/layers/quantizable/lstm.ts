@@ -68,8 +68,11 @@ class LSTMLayer extends Module<[Tensor, LSTMState], [Tensor, LSTMState]> {
  * Long short-term memory for static quantization: computes what the float layer computes, out of parts that are observed
  * one by one. `prepare` puts it in the place of every LSTM with a qconfig, `convert` makes an `nn.quantized.LSTM` of it.
  * [time, batch, inputs] (or batch first) and a state [h, c], each [layers · directions, batch, hidden] →
- * [time, batch, directions · hidden] and the last state. On quantized inputs a given state must be quantized too. There is no dropout, since
- * it is not for training. Source: `torch.ao.nn.quantizable.LSTM`.
+ * [time, batch, directions · hidden] and the last state. On quantized inputs a given state must be quantized too. There is
+ * no dropout, since it is not for training. Source: `torch.ao.nn.quantizable.LSTM`.
+ *
+ * As in PyTorch, joining puts the backward direction's outputs on the forward direction's grid, and the states of all
+ * layers on the first one's: where their ranges differ much, give each direction an LSTM of its own.
  *
  * @throws {@link ShapeError} for inputs that are not [time, batch, inputs]; unbatched and packed ones are not taken.
  * @example
