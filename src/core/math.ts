@@ -1,8 +1,12 @@
+/**
+ * 1.5 · 2^52: adding it to a double and subtracting it again rounds to the nearest integer, ties to even. For inner loops;
+ * elsewhere {@link roundHalfEven}.
+ */
+export const ROUND = 6755399441055744;
+
 /** Rounds to the nearest integer, ties to even (C's `nearbyint`, PyTorch's rounding everywhere in quantization). */
 export function roundHalfEven(x: number): number {
-  // Adding 1.5·2^52 pushes the fraction out of a double's mantissa, and the hardware rounds ties to even.
-  const magic = 6755399441055744;
-  return Math.abs(x) < 2251799813685248 ? x + magic - magic : x;
+  return Math.abs(x) < 2251799813685248 ? x + ROUND - ROUND : x;
 }
 
 /** Product of a list of sizes; 1 for the empty list. */

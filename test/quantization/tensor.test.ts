@@ -88,6 +88,12 @@ describe('quantizing', () => {
     expect(quantizeLinear).toBe(quantizePerTensor);
   });
 
+  test('NaN becomes the smallest integer, infinities saturate, per tensor and per channel', () => {
+    const x = tensor([[Number.NaN, Infinity, -Infinity]]);
+    for (const q of [quantizePerTensor(x, 0.1, 7, 'qint8'), quantizePerChannel(x, [0.1], [7], 0, 'qint8')])
+      expect(Array.from(q.intRepr().data)).toEqual([-128, 127, -128]);
+  });
+
   test('takes tensors for its parameters', () => {
     const x = tensor([1, 2]);
     const q = quantizePerTensor(x, tensor([0.5]), tensor([3], { dtype: 'int32' }), 'quint8');

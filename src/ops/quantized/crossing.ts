@@ -1,5 +1,5 @@
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
+import { product, ROUND } from '../../core/math.ts';
 import * as kernels from '../../kernels/int8/quantize.ts';
 import {
   DTYPES,
@@ -25,12 +25,9 @@ import {
 import { dense } from '../float/layout.ts';
 import type { Ops, QuantizeOps } from '../signatures/index.ts';
 
-/** 1.5 · 2^52: adding and subtracting it rounds a double to the nearest integer, ties to even. */
-const ROUND = 6755399441055744;
-
 /**
  * `clamp(nearbyint(x · (1/scale)) + zeroPoint)` over a flat array, all in float32 as PyTorch computes it.
- * Values beyond the integer range saturate; NaN becomes the zero point.
+ * Values beyond the integer range saturate; NaN becomes the smallest integer, as in PyTorch on x86.
  */
 function quantizeFlat(
   x: ArrayLike<number>,
@@ -45,7 +42,8 @@ function quantizeFlat(
   const inverse = Math.fround(1 / Math.fround(scale));
   for (let i = from; i < to; i++) {
     const q = Math.fround(x[i] * inverse) + ROUND - ROUND + zeroPoint;
-    out[i] = q < min ? min : q > max ? max : q === q ? q : zeroPoint;
+    // NaN fails both comparisons.
+    out[i] = q >= max ? max : q > min ? q : min;
   }
 }
 

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts';
-import { product } from '../../core/math.ts';
+import { product, ROUND } from '../../core/math.ts';
 import { DTYPES } from '../../tensor/dtype.ts';
 import { type PerTensorQParams, perTensorQParams } from '../../tensor/qparams.ts';
 import { channelsLastStrides, contiguousStrides, formatShape } from '../../tensor/shape.ts';
@@ -9,9 +9,6 @@ import type { QuantizedOps } from '../signatures/index.ts';
 import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
 
 const { fround, sqrt } = Math;
-
-/** 1.5 · 2^52: adding and subtracting it rounds a double to the nearest integer, ties to even. */
-const ROUND = 6755399441055744;
 
 /** Input and output parameters of a normalization, checked. */
 function qparamsOf(

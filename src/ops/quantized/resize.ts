@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts';
-import { clampNumber } from '../../core/math.ts';
+import { clampNumber, ROUND } from '../../core/math.ts';
 import { DTYPES, integerDTypeOf } from '../../tensor/dtype.ts';
 import { formatShape } from '../../tensor/shape.ts';
 import { quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
@@ -10,9 +10,6 @@ import { activationQParams, channelsLastData, channelsLastTensor } from './convo
 import { rearranging } from './rearrange.ts';
 
 const { fround } = Math;
-
-/** 1.5 · 2^52: adding and subtracting it rounds a double to the nearest integer, ties to even. */
-const ROUND = 6755399441055744;
 
 /** For every output place along one dimension: the two input places it mixes, and the share of the second in float32. */
 interface Mix {
