@@ -1,0 +1,58 @@
+"""A trained two-layer character LSTM through PyTorch's static quantization: nats per character, float and int8.
+
+Run: python3 test/golden/quantizable_real.py DATA_DIR   (writes data/quantizable_real.json)
+DATA_DIR holds char_lstm_shakespeare.pth, its vocab.json and tinyshakespeare.txt.
+"""
+import json
+import os
+import sys
+import warnings
+
+import torch
+from torch import nn
+from torch.ao.quantization import (
+    DeQuantStub, MinMaxObserver, QConfig, QuantStub, convert, default_per_channel_weight_observer, prepare,
+)
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(1)
+torch.backends.quantized.engine = "qnnpack"
+HERE = os.path.dirname(os.path.abspath(__file__))
+data = sys.argv[1]
+
+
+class CharLstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(65, 128)
+        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
+        self.decoder = nn.Linear(128, 65)
+        self.quant, self.dequant = QuantStub(), DeQuantStub()
+
+    def forward(self, x):
+        return self.dequant(self.decoder(self.lstm(self.quant(self.embedding(x)))[0]))
+
+
+model = CharLstm().eval()
+model.load_state_dict(torch.load(os.path.join(data, "char_lstm_shakespeare.pth")), strict=False)
+with open(os.path.join(data, "char_lstm_shakespeare.vocab.json")) as f:
+    vocabulary = json.load(f)
+with open(os.path.join(data, "tinyshakespeare.txt")) as f:
+    ids = torch.tensor([vocabulary[c] for c in f.read() if c in vocabulary][:14001])
+calibration, x, target = ids[:4000].reshape(20, 200), ids[4000:14000].reshape(20, 500), ids[4001:14001]
+
+
+def nats(m):
+    with torch.no_grad():
+        return float(nn.functional.cross_entropy(m(x).reshape(-1, 65), target))
+
+
+model.qconfig = QConfig(activation=MinMaxObserver.with_args(dtype=torch.quint8), weight=default_per_channel_weight_observer)
+model.embedding.qconfig = None
+prepared = prepare(model)
+with torch.no_grad():
+    prepared(calibration)
+result = {"float": nats(model), "int8": nats(convert(prepared))}
+with open(os.path.join(HERE, "data", "quantizable_real.json"), "w") as f:
+    json.dump(result, f)
+print(result)
