@@ -11,8 +11,9 @@ import type { ObserverFactory } from '../observers/observer.ts';
 /** Options of {@link reestimateBatchNorm}. */
 export interface BatchNormOptions {
   /**
-   * Round the weights of convolutions and linear layers as this observer says while the statistics are taken, so that they
-   * fit the quantized model that is made next. Weights are put back afterwards.
+   * Take only the change that rounding makes: statistics are measured twice, with float weights and with weights of
+   * convolutions and linear layers rounded as this observer says, and the old ones move by the difference (variances by
+   * the ratio). What sets the data apart from the training data, such as augmentation, then cancels. Weights stay float.
    */
   readonly weight?: ObserverFactory;
   /** Change the model itself instead of a copy. */
@@ -26,7 +27,7 @@ export interface BatchNormOptions {
  * Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3; Sun et al., "Hybrid 8-bit Floating Point
  * Training and Inference" (2019), section 3.3, for re-tuning after quantization.
  *
- * @param batches Representative inputs of a training batch's size or more each.
+ * @param batches Inputs like those of training, of a training batch's size or more each; iterated once, with `weight` twice.
  * @throws {@link QuantizationError} where the model has no batch normalization with running statistics, or no batch came.
  * @example
  * const tuned = reestimateBatchNorm(model, batches, { weight: getDefaultQConfig().weight });
@@ -34,7 +35,7 @@ export interface BatchNormOptions {
  */
 export function reestimateBatchNorm<M extends AnyModule>(
   model: M,
-  batches: Iterable<Tensor>,
+  batches: readonly Tensor[],
   options: BatchNormOptions = {},
 ): M {
   const fn = 'reestimateBatchNorm';
@@ -49,32 +50,62 @@ export function reestimateBatchNorm<M extends AnyModule>(
       fix: 'Call it before fuseModules, which folds them into weights.',
     });
   }
-  const modes = target.modules().map((m) => [m, m.training] as const);
-  const momenta = norms.map((m) => m.momentum);
-  const restore = options.weight ? roundWeights(target, options.weight, fn) : () => {};
-  let count = 0;
+  if (batches.length === 0) {
+    throw new QuantizationError({ fn, argument: 'batches', expected: 'at least one batch', got: 'none' });
+  }
+  if (!options.weight) {
+    measure(target, norms, batches);
+    return target;
+  }
+  const old = norms.map(statistics);
+  measure(target, norms, batches);
+  const float = norms.map(statistics);
+  const restore = roundWeights(target, options.weight, fn);
   try {
-    target.eval();
+    measure(target, norms, batches);
+  } finally {
+    restore();
+  }
+  for (const [i, norm] of norms.entries()) {
+    const [mean, variance] = running(norm);
+    for (let c = 0; c < mean.length; c++) {
+      mean[c] = old[i].mean[c] + (mean[c] - float[i].mean[c]);
+      variance[c] = float[i].variance[c] > 0 ? old[i].variance[c] * (variance[c] / float[i].variance[c]) : 0;
+    }
+  }
+  return target;
+}
+
+/** Replaces the running statistics of `norms` by the averages over `batches`; everything else runs in evaluation mode. */
+function measure(model: AnyModule, norms: readonly BatchNorm[], batches: readonly Tensor[]): void {
+  const modes = model.modules().map((m) => [m, m.training] as const);
+  const momenta = norms.map((m) => m.momentum);
+  try {
+    model.eval();
     for (const norm of norms) {
       norm.resetRunningStats();
       norm.momentum = null;
       norm.training = true;
     }
     noGrad(() => {
-      for (const batch of batches) {
-        target(batch);
-        count++;
-      }
+      for (const batch of batches) model(batch);
     });
   } finally {
-    restore();
     for (const [module, training] of modes) module.training = training;
     norms.forEach((norm, i) => {
       norm.momentum = momenta[i];
     });
   }
-  if (count > 0) return target;
-  throw new QuantizationError({ fn, argument: 'batches', expected: 'at least one batch', got: 'none' });
+}
+
+/** The running mean and variance in memory. */
+function running(norm: BatchNorm): [mean: Float32Array, variance: Float32Array] {
+  return [norm.runningMean?.storage as Float32Array, norm.runningVar?.storage as Float32Array];
+}
+
+function statistics(norm: BatchNorm): { readonly mean: Float32Array; readonly variance: Float32Array } {
+  const [mean, variance] = running(norm);
+  return { mean: mean.slice(), variance: variance.slice() };
 }
 
 /** Replaces weights by their rounded values; the function returned puts the float ones back. */
