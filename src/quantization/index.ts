@@ -1,12 +1,18 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
 import './backend/trace-leaves.ts';
 
-export { type ModuleClass, PATTERNS, type Pattern } from './backend/patterns.ts';
+export {
+  type CustomForms,
+  type ModuleClass,
+  PATTERNS,
+  type Pattern,
+  type QuantizedClass,
+} from './backend/patterns.ts';
 export { type ConvertOptions, convert } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
-export { prepare } from './eager/prepare.ts';
+export { type PrepareOptions, prepare } from './eager/prepare.ts';
 export { prepareQat } from './eager/prepare-qat.ts';
-export { propagateQConfig, type QConfigSpec } from './eager/propagate-qconfig.ts';
+export { propagateQConfig, type QConfigDict, type QConfigSpec } from './eager/propagate-qconfig.ts';
 export {
   type DynamicDType,
   type DynamicOptions,

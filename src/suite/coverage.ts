@@ -1,6 +1,7 @@
 import { formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
-import { PATTERNS, patternOf } from '../quantization/backend/patterns.ts';
+import { type Pattern, patternLookup, quantizedClasses } from '../quantization/backend/patterns.ts';
+import { recordedReason } from '../quantization/eager/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
 
 /** What became of one module. */
@@ -8,37 +9,37 @@ export interface CoverageRow {
   readonly path: string;
   readonly type: string;
   readonly status: 'quantized' | 'observed' | 'float';
-  /** Why it is float; empty otherwise. */
+  /** Why it is float, or what is amiss with a quantized layer; empty otherwise. */
   readonly reason: string;
 }
 
-const quantizedClasses = new Set<unknown>(PATTERNS.flatMap((p) => [p.static, p.dynamic]).filter(Boolean));
-
 /**
  * Lists the modules that compute, with what `prepare` or `convert` made of them: quantized, observed, or float and why.
- * Containers are left out; so are observers.
+ * Containers are left out; so are observers. The reasons are those that `strict` makes errors of.
  *
+ * @param patterns The rows of your own that were given to `prepare` and `convert`.
  * @example
  * print(formatCoverage(coverage(convert(prepared))));
  */
-export function coverage(model: AnyModule): CoverageRow[] {
+export function coverage(model: AnyModule, patterns: readonly Pattern[] = []): CoverageRow[] {
   const rows: CoverageRow[] = [];
+  const quantized = quantizedClasses(patterns);
   for (const [path, module] of model.namedModules()) {
     if (module instanceof ObserverBase || path.split('.').includes('activation_post_process')) continue;
-    if (quantizedClasses.has(module.constructor)) {
-      rows.push({ path, type: module.typeName, status: 'quantized', reason: '' });
+    if (quantized.has(module.constructor)) {
+      rows.push({ path, type: module.typeName, status: 'quantized', reason: recordedReason(module) ?? '' });
       continue;
     }
     const observed = module.activationPostProcess instanceof ObserverBase;
     if (observed) {
-      rows.push({ path, type: module.typeName, status: 'observed', reason: '' });
+      rows.push({ path, type: module.typeName, status: 'observed', reason: recordedReason(module) ?? '' });
       continue;
     }
     const isLeaf = module.children().length === 0;
     const hasWeights = module.ownParameters().length > 0;
     if (!isLeaf && !hasWeights) continue;
     if (module.typeName === 'Identity') continue;
-    rows.push({ path, type: module.typeName, status: 'float', reason: floatReason(module) });
+    rows.push({ path, type: module.typeName, status: 'float', reason: floatReason(module, patterns) });
   }
   return rows;
 }
@@ -51,13 +52,13 @@ export function formatCoverage(rows: readonly CoverageRow[]): string {
   );
 }
 
-function floatReason(module: AnyModule): string {
-  const pattern = patternOf(module);
-  if (!pattern || pattern.fixedOutput)
-    return module.ownParameters().length
-      ? 'no quantized form of this class'
-      : 'acts on quantized tensors as it is';
-  if (module.qconfig === null) return 'qconfig is null';
-  if (!pattern.static) return 'no static form of this class';
+function floatReason(module: AnyModule, patterns: readonly Pattern[]): string {
+  const recorded = recordedReason(module);
+  if (recorded !== undefined) return recorded;
+  const pattern = patternLookup(patterns)(module);
+  if (pattern?.fixedOutput) return 'acts on quantized tensors as it is';
+  if (module.ownParameters().length === 0) return 'has no weights';
+  if (!pattern) return 'no quantized form of this class';
+  if (module.qconfig === null) return 'its qconfig is null';
   return 'no qconfig reached it';
 }

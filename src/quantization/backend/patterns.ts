@@ -337,20 +337,40 @@ export const PATTERNS: readonly Pattern[] = [
   },
 ];
 
-const byClass = new Map<unknown, Pattern>(
-  PATTERNS.flatMap((p) =>
-    [p.float, p.qat, p.qatDynamic, p.custom?.observed].flatMap((c) => (c ? [[c, p] as const] : [])),
-  ),
-);
+const byClass = indexByClass(PATTERNS);
+
+function indexByClass(patterns: readonly Pattern[]): ReadonlyMap<unknown, Pattern> {
+  return new Map<unknown, Pattern>(
+    patterns.flatMap((p) =>
+      [p.float, p.qat, p.qatDynamic, p.custom?.observed].flatMap((c) => (c ? [[c, p] as const] : [])),
+    ),
+  );
+}
 
 /** The row that describes a float module or one in training for quantization, by its exact class. */
 export function patternOf(module: AnyModule): Pattern | undefined {
   return byClass.get(module.constructor);
 }
 
-/** The row whose sequence of classes is exactly that of the modules. */
-export function fusionOf(modules: readonly AnyModule[]): Pattern | undefined {
-  return PATTERNS.find(
+/** Finds the row that describes a module: {@link patternOf}, or one that knows rows of the caller too. */
+export type PatternLookup = (module: AnyModule) => Pattern | undefined;
+
+/** A lookup that tries `extra` before the backend table. */
+export function patternLookup(extra: readonly Pattern[] = []): PatternLookup {
+  if (extra.length === 0) return patternOf;
+  const own = indexByClass(extra);
+  return (module) => own.get(module.constructor) ?? patternOf(module);
+}
+
+/** The classes that conversion makes. */
+export function quantizedClasses(extra: readonly Pattern[] = []): ReadonlySet<unknown> {
+  const rows = [...PATTERNS, ...extra];
+  return new Set(rows.flatMap((p) => [p.static, p.dynamic, p.custom?.quantized]).filter(Boolean));
+}
+
+/** The row whose sequence of classes is exactly that of the modules; `extra` rows come first. */
+export function fusionOf(modules: readonly AnyModule[], extra: readonly Pattern[] = []): Pattern | undefined {
+  return [...extra, ...PATTERNS].find(
     (p) =>
       p.fuse &&
       p.sequence.length === modules.length &&

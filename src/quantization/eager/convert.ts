@@ -3,16 +3,33 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { zeros } from '../../tensor/creation.ts';
-import { type Pattern, patternOf, type QuantizedClass } from '../backend/patterns.ts';
+import {
+  type Pattern,
+  type PatternLookup,
+  patternLookup,
+  patternOf,
+  type QuantizedClass,
+} from '../backend/patterns.ts';
 import { WEIGHT_FAKE_QUANT } from '../layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { ObserverBase } from '../observers/observer.ts';
 import { activationIsMemoryless } from '../qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
+import { notesOf, recordNotes, refuseNotes } from './notes.ts';
 import { observeInput, observeOutput } from './prepare.ts';
+import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
+
+/** What the conversions take. */
+export interface SwapOptions extends TransformOptions {
+  /**
+   * Throw where a layer that a qconfig reached has no quantized form, or no QuantStub feeds the quantized layers. Without
+   * it such layers stay float, and `suite.coverage` tells why.
+   */
+  readonly strict?: boolean;
+}
 
 /** Options of {@link convert}. */
-export interface ConvertOptions extends TransformOptions {
+export interface ConvertOptions extends SwapOptions {
   /**
    * Convert even where an observer never saw data, with placeholder parameters: for building the skeleton that a
    * saved quantized state dict is loaded into.
@@ -25,28 +42,35 @@ export type SwapForm = 'static' | 'dynamic' | 'qat';
 
 /**
  * Swaps every prepared module for its quantized form: weights become int8, scales and zero points come from the
- * observers, which are taken off. Source: `torch.ao.quantization.convert`.
+ * observers, which are taken off. Modules with a dynamic qconfig get their dynamic form.
+ * Source: `torch.ao.quantization.convert`.
  *
- * @throws {@link QuantizationError} naming the module path where an observer never saw data.
+ * @throws {@link QuantizationError} naming the module path where an observer never saw data, or the qconfig is not one the
+ * module can be quantized with.
  * @example
- * const int8 = convert(prepared);
+ * const int8 = convert(prepared, { strict: true }); // or an error that names what would have stayed float
  * const skeleton = convert(prepare(model), { allowUnobserved: true });
  * skeleton.loadStateDict(savedInt8);
  */
 export function convert<M extends AnyModule>(model: M, options: ConvertOptions = {}): M {
   const target = options.inplace ? model : deepCopy(model);
   if (options.allowUnobserved) showZeroToUnobserved(target);
-  return swapModules(target, 'static', { inplace: true });
+  return swapModules(target, 'static', { ...options, inplace: true }, 'convert');
 }
 
 /** What {@link convert} and `quantizeDynamic` share: swaps for a quantized form, and takes the preparations off. */
 export function swapModules<M extends AnyModule>(
   model: M,
   form: 'static' | 'dynamic',
-  options: TransformOptions,
+  options: SwapOptions,
+  fn: string,
 ): M {
   const target = options.inplace ? model : deepCopy(model);
-  const swapped = swap(target, '', form);
+  const lookup = patternLookup(options.patterns);
+  const notes = notesOf(target, form, lookup, options.patterns);
+  if (options.strict) refuseNotes(fn, notes);
+  const swapped = swap(target, '', form, lookup);
+  recordNotes(swapped, notes);
   for (const module of swapped.modules()) {
     module.qconfig = undefined;
     removeObserver(module);
@@ -58,13 +82,22 @@ export function swapModules<M extends AnyModule>(
  * The walk behind every conversion: replaces the modules below that have a qconfig and the asked form in the backend
  * table, and returns what takes the place of `module` itself.
  */
-export function swap(module: AnyModule, path: string, form: SwapForm): AnyModule {
-  const pattern = patternOf(module);
-  const into = pattern && formOf(module, pattern, form);
-  if (pattern && into && module.qconfig) return swapOne(module, path, into, pattern);
+export function swap(
+  module: AnyModule,
+  path: string,
+  form: SwapForm,
+  lookup: PatternLookup = patternOf,
+): AnyModule {
+  const pattern = lookup(module);
+  const own = form === 'static' && isDynamicQConfig(module.qconfig) ? 'dynamic' : form;
+  const into = pattern && formOf(module, pattern, own);
+  if (pattern && into && module.qconfig) {
+    if (own === 'static' && into === pattern.static) requireStaticQConfig('convert', module, path);
+    return swapOne(module, path, into, pattern);
+  }
   if (!pattern || pattern.sequence.length === 1) {
     for (const [name, child] of module.namedChildren()) {
-      const replacement = swap(child, path === '' ? name : `${path}.${name}`, form);
+      const replacement = swap(child, path === '' ? name : `${path}.${name}`, form, lookup);
       if (replacement !== child) module.addModule(name, replacement);
     }
   }

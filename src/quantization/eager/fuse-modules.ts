@@ -8,6 +8,11 @@ import { fusionOf, PATTERNS, type Pattern } from '../backend/patterns.ts';
 export interface TransformOptions {
   /** Change the model itself instead of a copy. */
   readonly inplace?: boolean;
+  /**
+   * Rows of your own that come before the backend table's: module classes the library does not know, or knows otherwise.
+   * Give the same ones to every step. Source: the custom module classes of `prepare_custom_config_dict`.
+   */
+  readonly patterns?: readonly Pattern[];
 }
 
 /**
@@ -82,11 +87,16 @@ function fuseLists<M extends AnyModule>(
 ): M {
   const lists = (typeof names[0] === 'string' ? [names] : names) as readonly (readonly string[])[];
   const target = options.inplace ? model : deepCopy(model);
-  for (const list of lists) fuseSequence(target, list, fusion);
+  for (const list of lists) fuseSequence(target, list, fusion, options.patterns);
   return target;
 }
 
-function fuseSequence(model: AnyModule, names: readonly string[], fusion: Fusion): void {
+function fuseSequence(
+  model: AnyModule,
+  names: readonly string[],
+  fusion: Fusion,
+  patterns: readonly Pattern[] = [],
+): void {
   const { fn, training } = fusion;
   if (!Array.isArray(names) || names.length < 2) {
     throw new ArgumentError({
@@ -97,28 +107,32 @@ function fuseSequence(model: AnyModule, names: readonly string[], fusion: Fusion
     });
   }
   const modules = names.map((name) => model.getSubmodule(name));
-  const pattern = fusionOf(modules);
+  const pattern = fusionOf(modules, patterns);
   const types = modules.map((m) => m.typeName).join(' → ');
   const fuse = pattern && fusion.fuseOf(pattern);
   if (!fuse) {
     throw new QuantizationError({
       fn,
       argument: names.join(', '),
-      expected: `one of the fusable sequences (${PATTERNS.filter((p) => p.fuse)
+      expected: `one of the fusable sequences (${[...patterns, ...PATTERNS]
+        .filter((p) => p.fuse)
         .map((p) => p.name)
         .join('; ')})`,
       got: types,
       fix: 'List the modules in the order they run, each sequence on its own.',
     });
   }
-  if (modules.some((m) => m.training !== training)) {
-    throw new QuantizationError({
+  const wrong = modules.findIndex((m) => m.training !== training);
+  if (wrong >= 0) {
+    const error = new QuantizationError({
       fn,
       argument: names.join(', '),
       expected: fusion.mode,
       got: `${types} in ${training ? 'evaluation' : 'training'} mode`,
       fix: fusion.fix,
     });
+    error.locate(names[wrong], modules[wrong].typeName);
+    throw error;
   }
   const fused = fuse(...modules).train(training);
   fused.adoptHooks(modules[modules.length - 1]);

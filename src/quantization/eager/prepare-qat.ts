@@ -1,9 +1,10 @@
 import { QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import { patternLookup } from '../backend/patterns.ts';
 import { swap } from './convert.ts';
-import type { TransformOptions } from './fuse-modules.ts';
-import { attachObservers, requireQConfig, takeApart } from './prepare.ts';
+import { notesOf, recordNotes, refuseNotes } from './notes.ts';
+import { attachObservers, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
 
 /**
@@ -22,7 +23,7 @@ import { propagateQConfig } from './propagate-qconfig.ts';
  * }
  * const int8 = convert(prepared.eval());
  */
-export function prepareQat<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
+export function prepareQat<M extends AnyModule>(model: M, options: PrepareOptions = {}): M {
   if (!model.training) {
     throw new QuantizationError({
       fn: 'prepareQat',
@@ -33,10 +34,15 @@ export function prepareQat<M extends AnyModule>(model: M, options: TransformOpti
     });
   }
   const target = options.inplace ? model : deepCopy(model);
-  propagateQConfig(target);
+  const lookup = patternLookup(options.patterns);
+  propagateQConfig(target, options.qconfigDict);
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
-  const swapped = swap(takeApart(target), '', 'qat');
-  attachObservers(swapped);
+  const parts = takeApart(target, lookup);
+  const notes = notesOf(parts, 'static', lookup, options.patterns);
+  if (options.strict) refuseNotes('prepareQat', notes);
+  const swapped = swap(parts, '', 'qat', lookup);
+  recordNotes(swapped, notes);
+  attachObservers(swapped, lookup);
   return swapped as M;
 }

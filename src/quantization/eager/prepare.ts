@@ -1,10 +1,26 @@
 import { QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../../nn/module.ts';
-import { patternOf } from '../backend/patterns.ts';
+import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
-import { propagateQConfig } from './propagate-qconfig.ts';
+import { notesOf, recordNotes, refuseNotes } from './notes.ts';
+import { propagateQConfig, type QConfigDict } from './propagate-qconfig.ts';
+import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
+
+/** Options of {@link prepare}. */
+export interface PrepareOptions extends TransformOptions {
+  /**
+   * QConfigs by name and class, for modules that have none of their own; `''` stands for the whole model.
+   * Source: the `qconfig_dict` of `propagate_qconfig_`.
+   */
+  readonly qconfigDict?: QConfigDict;
+  /**
+   * Throw where a layer that a qconfig reached has no quantized form, or no QuantStub feeds the quantized layers. Without
+   * it such layers stay float, and `suite.coverage` tells why.
+   */
+  readonly strict?: boolean;
+}
 
 /** The hook that shows a module's output to its observer; what the observer returns goes on. */
 export const observeOutput: ForwardHook = (module, _inputs, output) =>
@@ -12,22 +28,31 @@ export const observeOutput: ForwardHook = (module, _inputs, output) =>
 
 /**
  * Attaches observers to everything that has a `qconfig` and a row in the backend table. Run representative data
- * through the result, then {@link convert} it. Source: `torch.ao.quantization.prepare`.
+ * through the result, then {@link convert} it. What has a dynamic qconfig is not observed: `convert` makes its dynamic form,
+ * beside static ones in the same model. Source: `torch.ao.quantization.prepare`.
  *
- * @throws {@link QuantizationError} where no module has a qconfig.
+ * @throws {@link QuantizationError} where no module has a qconfig, or one has a qconfig that it cannot be quantized with.
  * @example
  * model.qconfig = getDefaultQConfig();
  * const prepared = prepare(fuseModules(model, [['conv', 'bn', 'relu']]));
  * noGrad(() => { for (const x of samples) prepared(x); });
  * const int8 = convert(prepared);
  */
-export function prepare<M extends AnyModule>(model: M, options: TransformOptions = {}): M {
+export function prepare<M extends AnyModule>(model: M, options: PrepareOptions = {}): M {
   const copy = options.inplace ? model : deepCopy(model);
-  propagateQConfig(copy);
+  const lookup = patternLookup(options.patterns);
+  propagateQConfig(copy, options.qconfigDict);
   const fix = 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).';
   requireQConfig(copy, 'prepare', fix);
-  const target = takeApart(copy);
-  attachObservers(target);
+  const target = takeApart(copy, lookup);
+  const notes = notesOf(target, 'static', lookup, options.patterns);
+  if (options.strict) refuseNotes('prepare', notes);
+  recordNotes(target, notes);
+  for (const [path, module] of target.namedModules()) {
+    if (lookup(module)?.static && !isDynamicQConfig(module.qconfig))
+      requireStaticQConfig('prepare', module, path);
+  }
+  attachObservers(target, lookup);
   return target as M;
 }
 
@@ -35,16 +60,19 @@ export function prepare<M extends AnyModule>(model: M, options: TransformOptions
  * Puts modules that are observed part by part in the place of their float forms, and returns what takes the place of
  * `module` itself. Source: `float_to_observed_custom_module_class` of `prepare_custom_config_dict`.
  */
-export function takeApart(module: AnyModule): AnyModule {
-  const pattern = patternOf(module);
-  if (pattern?.custom && module.qconfig && module.constructor === pattern.float) {
+export function takeApart(module: AnyModule, lookup: PatternLookup = patternOf): AnyModule {
+  const pattern = lookup(module);
+  const { qconfig } = module;
+  if (pattern?.custom && qconfig && module.constructor === pattern.float && !isDynamicQConfig(qconfig)) {
     const observed = pattern.custom.observed.fromFloat(module);
     observed.adoptHooks(module);
+    observed.train(module.training);
+    if (observed.qconfig === undefined) observed.qconfig = qconfig;
     propagateQConfig(observed);
     return observed;
   }
   for (const [name, child] of module.namedChildren()) {
-    const replacement = takeApart(child);
+    const replacement = takeApart(child, lookup);
     if (replacement !== child) module.addModule(name, replacement);
   }
   return module;
@@ -73,13 +101,14 @@ export function requireQConfig(model: AnyModule, fn: string, fix: string): void 
 }
 
 /** Attaches the observers that the backend table asks for, here and below. */
-export function attachObservers(module: AnyModule): void {
-  const pattern = patternOf(module);
+export function attachObservers(module: AnyModule, lookup: PatternLookup = patternOf): void {
+  const pattern = lookup(module);
   if (!pattern || module.constructor === pattern.custom?.observed) {
-    for (const child of module.children()) attachObservers(child);
+    for (const child of module.children()) attachObservers(child, lookup);
     return;
   }
   if (!module.qconfig || pattern.observe === 'none') return;
+  if (!pattern.dynamic && isDynamicQConfig(module.qconfig)) return;
   if (pattern.fixedOutput && !module.training) return;
   const factory = pattern.fixedOutput ?? module.qconfig.activation;
   module.addModule(POST_PROCESS, factory());

@@ -1,17 +1,48 @@
+import { ArgumentError } from '../../core/errors.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import type { ModuleClass } from '../backend/patterns.ts';
 import type { QConfig } from '../qconfig.ts';
 
-/** QConfigs by dotted module name or by class; null keeps what it names float. */
+/** QConfigs by dotted module name (`''` for the whole model) or by class; null keeps what it names float. */
 export type QConfigSpec = ReadonlyMap<string | ModuleClass, QConfig | null>;
+
+/** A {@link QConfigSpec}, or an object where names are enough: `{ '': getDefaultQConfig(), head: null }`. */
+export type QConfigDict = QConfigSpec | Readonly<Record<string, QConfig | null>>;
 
 /**
  * Gives every module the qconfig it shall be quantized with: its own where it has one (null included), otherwise the
  * one the spec gives for its name, otherwise for its class, otherwise its parent's.
  * Source: `torch.ao.quantization.propagate_qconfig_`.
+ *
+ * @throws {@link ArgumentError} for names that no module has.
+ * @example
+ * propagateQConfig(model, { '': getDefaultQConfig(), 'head.fc': null });
+ * propagateQConfig(model, new Map([[nn.Linear, defaultQConfig]]));
  */
-export function propagateQConfig(model: AnyModule, spec: QConfigSpec = new Map()): void {
+export function propagateQConfig(model: AnyModule, dict: QConfigDict = new Map()): void {
+  const spec = dict instanceof Map ? (dict as QConfigSpec) : new Map(Object.entries(dict));
+  requirePaths(model, spec, 'propagateQConfig', 'dict');
   visit(model, '', undefined, spec);
+}
+
+/**
+ * Throws where a spec names modules that are not there.
+ *
+ * @throws {@link ArgumentError} listing them.
+ */
+export function requirePaths(model: AnyModule, spec: QConfigSpec, fn: string, argument: string): void {
+  const names = [...spec.keys()].filter((key) => typeof key === 'string');
+  if (names.length === 0) return;
+  const paths = new Set(model.namedModules().map(([path]) => path));
+  const unknown = names.filter((name) => !paths.has(name));
+  if (unknown.length === 0) return;
+  throw new ArgumentError({
+    fn,
+    argument,
+    expected: `classes, or paths of modules inside ${model.typeName}`,
+    got: unknown.map((name) => `'${name}'`).join(', '),
+    fix: 'model.namedModules() lists the paths; pass the class itself rather than its name.',
+  });
 }
 
 function visit(

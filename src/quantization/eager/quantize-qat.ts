@@ -2,7 +2,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { getDefaultQatQConfig } from '../qconfig.ts';
 import { convert } from './convert.ts';
-import type { TransformOptions } from './fuse-modules.ts';
+import type { PrepareOptions } from './prepare.ts';
 import { prepareQat } from './prepare-qat.ts';
 
 /**
@@ -20,23 +20,24 @@ import { prepareQat } from './prepare-qat.ts';
 export function quantizeQat<M extends AnyModule>(
   model: M,
   train: (prepared: M) => Promise<void>,
-  options?: TransformOptions,
+  options?: PrepareOptions,
 ): Promise<M>;
 export function quantizeQat<M extends AnyModule>(
   model: M,
   train: (prepared: M) => void,
-  options?: TransformOptions,
+  options?: PrepareOptions,
 ): M;
 export function quantizeQat<M extends AnyModule>(
   model: M,
   train: (prepared: M) => void | Promise<void>,
-  options: TransformOptions = {},
+  options: PrepareOptions = {},
 ): M | Promise<M> {
   const target = options.inplace ? model : deepCopy(model);
   target.train();
-  if (!target.modules().some((m) => m.qconfig !== undefined)) target.qconfig = getDefaultQatQConfig();
-  const prepared = prepareQat(target, { inplace: true });
-  const finish = (): M => convert(prepared.eval(), { inplace: true });
+  if (!options.qconfigDict && !target.modules().some((m) => m.qconfig !== undefined))
+    target.qconfig = getDefaultQatQConfig();
+  const prepared = prepareQat(target, { ...options, inplace: true });
+  const finish = (): M => convert(prepared.eval(), { ...options, inplace: true });
   const trained = train(prepared);
   return trained instanceof Promise ? trained.then(finish) : finish();
 }

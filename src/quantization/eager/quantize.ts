@@ -12,10 +12,9 @@ import {
   getDefaultQConfig,
   type QConfig,
 } from '../qconfig.ts';
-import { convert, swapModules } from './convert.ts';
-import type { TransformOptions } from './fuse-modules.ts';
-import { prepare } from './prepare.ts';
-import { propagateQConfig, type QConfigSpec } from './propagate-qconfig.ts';
+import { convert, type SwapOptions, swapModules } from './convert.ts';
+import { type PrepareOptions, prepare } from './prepare.ts';
+import { propagateQConfig, type QConfigSpec, requirePaths } from './propagate-qconfig.ts';
 
 /** What to quantize dynamically: classes and names, or a map from them to qconfigs. */
 export type DynamicSpec = Iterable<string | ModuleClass> | QConfigSpec;
@@ -24,7 +23,7 @@ export type DynamicSpec = Iterable<string | ModuleClass> | QConfigSpec;
 export type DynamicDType = 'qint8' | 'float16' | 'quint8' | 'quint4x2';
 
 /** Options of {@link quantizeDynamic}. */
-export interface DynamicOptions extends TransformOptions {
+export interface DynamicOptions extends SwapOptions {
   /** Type of the weights; 'qint8' where not given. A spec that maps to qconfigs says it itself. */
   readonly dtype?: DynamicDType;
 }
@@ -43,7 +42,8 @@ const DYNAMIC: Readonly<
 
 /**
  * Static quantization in one call: prepares a copy in evaluation mode, hands it to `calibrate`, converts it. A model
- * without any qconfig gets the default one. Source: `torch.ao.quantization.quantize`.
+ * without any qconfig gets the default one. Source: `torch.ao.quantization.quantize`; there is no `quantize_static` in
+ * PyTorch, this is what it would be.
  *
  * @param calibrate Runs representative data through the prepared model; gradients are off meanwhile.
  * @example
@@ -52,14 +52,15 @@ const DYNAMIC: Readonly<
 export function quantize<M extends AnyModule>(
   model: M,
   calibrate: (prepared: M) => void,
-  options: TransformOptions = {},
+  options: PrepareOptions = {},
 ): M {
   const target = options.inplace ? model : deepCopy(model);
   target.eval();
-  if (!target.modules().some((m) => m.qconfig !== undefined)) target.qconfig = getDefaultQConfig();
-  prepare(target, { inplace: true });
-  noGrad(() => calibrate(target));
-  return convert(target, { inplace: true });
+  if (!options.qconfigDict && !target.modules().some((m) => m.qconfig !== undefined))
+    target.qconfig = getDefaultQConfig();
+  const prepared = prepare(target, { ...options, inplace: true });
+  noGrad(() => calibrate(prepared));
+  return convert(prepared, { ...options, inplace: true });
 }
 
 /**
@@ -82,21 +83,11 @@ export function quantizeDynamic<M extends AnyModule>(
   options: DynamicOptions = {},
 ): M {
   const qconfigs = dynamicSpec(spec, options.dtype ?? 'qint8');
-  const paths = new Set(model.namedModules().map(([path]) => path));
-  const unknown = [...qconfigs.keys()].filter((key) => typeof key === 'string' && !paths.has(key));
-  if (unknown.length) {
-    throw new ArgumentError({
-      fn: 'quantizeDynamic',
-      argument: 'spec',
-      expected: `classes, or paths of modules inside ${model.typeName}`,
-      got: unknown.map((key) => `'${String(key)}'`).join(', '),
-      fix: 'model.namedModules() lists the paths; pass the class itself rather than its name.',
-    });
-  }
+  requirePaths(model, qconfigs, 'quantizeDynamic', 'spec');
   const target = options.inplace ? model : deepCopy(model);
   target.eval();
   propagateQConfig(target, qconfigs);
-  return swapModules(target, 'dynamic', { inplace: true });
+  return swapModules(target, 'dynamic', { ...options, inplace: true }, 'quantizeDynamic');
 }
 
 function dynamicSpec(spec: DynamicSpec | undefined, dtype: DynamicDType): QConfigSpec {
