@@ -70,6 +70,24 @@ const RANGES: Readonly<Record<string, ObserverFactory>> = {
  * 3. `balance`: the same with channels balanced first ({@link activationEqualization}), at each strength.
  * 4. `bias`: mean errors taken back ({@link biasCorrection}).
  *
+ * What each brings on trained models, starting from the default configuration (top-1, agreement with float, SQNR). SqueezeNet
+ * 1.1 on 500 ImageNet images, 62.0 % in float, calibrated on 100; ResNet-20 on 2,500 CIFAR-10 test images that went through
+ * JPEG, 81.08 % in float, calibrated on 512. Rows with a dash add one method: on SqueezeNet to the row of ranges, on ResNet-20
+ * to the default.
+ *
+ * | method | SqueezeNet 1.1 | ResNet-20 |
+ * |---|---|---|
+ * | default (histogram, per channel) | 60.8 %, 87.4 %, 28.5 dB | 81.08 %, 98.56 %, 28.2 dB |
+ * | last pool in float (SqueezeNet only) | 61.8 %, 93.2 %, 31.2 dB | |
+ * | ranges that hold 99.999 % | 62.0 %, 93.2 %, 32.3 dB | 80.76 %, 98.52 %, 27.9 dB |
+ * | – cross-layer equalization | 61.8 %, 94.6 %, 30.0 dB | 81.08 %, 98.24 %, 28.3 dB |
+ * | – the same with bias absorption | 61.2 %, 93.2 %, 30.2 dB | 81.08 %, 98.24 %, 28.3 dB |
+ * | – activation equalization, strength 0.75 | 62.4 %, 94.2 %, 32.7 dB | 81.28 %, 98.60 %, 28.4 dB |
+ * | – bias correction | 62.0 %, 97.2 %, 34.3 dB | 80.92 %, 98.52 %, 28.8 dB |
+ * | – compensated rounding | 61.2 %, 96.4 %, 36.3 dB | 81.16 %, 98.44 %, 29.0 dB |
+ * | – batch norms re-estimated | | 81.08 %, 98.80 %, 28.9 dB |
+ * | this recipe | 62.2 %, 95.6 %, 37.5 dB | 81.24 %, 98.40 %, 28.8 dB |
+ *
  * @param model Fused float model in evaluation mode, between stubs.
  * @param batches Calibration data; a hundred images are plenty.
  * @throws {@link ArgumentError} without batches.
