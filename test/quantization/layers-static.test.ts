@@ -168,8 +168,13 @@ describe('what goes wrong is named', () => {
       new DeQuantStub(),
     ).eval();
     model.qconfig = getDefaultQConfig('fbgemm');
-    expect(() => prepare(model)).toThrow(/per-tensor/);
-    expect(() => prepare(model)).toThrow(QuantizationError);
+    const quantizeWith = (): AnyModule => {
+      const prepared = prepare(model);
+      noGrad(() => prepared(randn([1, 3, 4, 4])));
+      return convert(prepared);
+    };
+    expect(quantizeWith).toThrow(/per-tensor/);
+    expect(quantizeWith).toThrow(QuantizationError);
   });
 
   test('an embedding under the qconfig of an activation', () => {
