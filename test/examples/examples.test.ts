@@ -76,6 +76,49 @@ describe('examples', () => {
       expect(int8[1]).toBeLessThan(half[1]);
       expect(half[1]).toBeLessThan(0.65 * float[1]);
     },
+    'sequential-eager.ts': () => {
+      const stdout = run('sequential-eager.ts');
+      for (const layer of [
+        '(0): Conv1d(2, 64, kernel_size=(8,), stride=(1,))',
+        '(2): DynamicQuantizedLinear(in_features=16, out_features=10, dtype=torch.qint8',
+        '(3): DynamicQuantizedLSTM(10, 10)',
+        '(1): QuantizedConvReLU1d(2, 64, kernel_size=(8,), stride=(1,), scale=',
+        '(3): QuantizedConvReLU1d(64, 128, kernel_size=(1,), stride=(1,), scale=',
+      ])
+        expect(stdout).toContain(layer);
+      const [dynamic, int8] = [...stdout.matchAll(/against float: ([\d.]+) dB/g)].map((m) => Number(m[1]));
+      expect(dynamic).toBeGreaterThan(40);
+      expect(int8).toBeGreaterThan(33);
+      expect(stdout).toMatch(/1 byte for a weight instead of 4$/m);
+    },
+    'resnet-dynamic.ts': () => {
+      const stdout = run('resnet-dynamic.ts');
+      expect(stdout).toContain('default classes: 1 layers quantized, 40 kept float (Conv2d, BatchNorm2d)');
+      expect(stdout).toContain('convolutions too: 21 layers quantized, 20 kept float (BatchNorm2d)');
+      const [, linear, all] = lastTable(stdout);
+      expect(Number.parseFloat(linear[3]), 'dB').toBeGreaterThan(38);
+      expect(Number.parseFloat(all[3]), 'dB').toBeGreaterThan(20);
+      expect(Number.parseFloat(linear[5]), 'size of float').toBeGreaterThan(95);
+      expect(Number.parseFloat(all[5]), 'size of float').toBeLessThan(27);
+    },
+    'qat-against-ptq.ts': () => {
+      const scores = lastTable(run('qat-against-ptq.ts')).map((row) => Number.parseFloat(row[1]));
+      const [float, after255, , after15, , after3, trained3] = scores;
+      expect(float).toBeGreaterThan(75);
+      expect(Math.abs(after255 - float)).toBeLessThan(1.5);
+      expect(Math.abs(after15 - float)).toBeLessThan(4);
+      expect(trained3, 'three levels, trained').toBeGreaterThan(after3);
+      expect(trained3).toBeGreaterThan(float - 6);
+    },
+    'int8-against-float16.ts': () => {
+      const [float, half, dynamic, fixed] = lastTable(run('int8-against-float16.ts'));
+      expect(Number.parseFloat(float[1])).toBeGreaterThan(75);
+      expect(Number.parseFloat(half[3]), 'dB').toBeGreaterThan(70);
+      expect(Number.parseFloat(dynamic[2]), 'agreement').toBeGreaterThan(98);
+      expect(Number.parseFloat(fixed[2]), 'agreement').toBeGreaterThan(97);
+      const [half_, dynamic_, fixed_] = [half, dynamic, fixed].map((row) => Number.parseFloat(row[5]));
+      expect([half_ < 52, dynamic_ < 27, fixed_ < 28]).toEqual([true, true, true]);
+    },
     'cnn-static.ts': () => {
       const stdout = run('cnn-static.ts');
       for (const layer of ['quant', 'conv1', 'conv2', 'fc1', 'fc2', 'dequant'])
