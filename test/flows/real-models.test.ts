@@ -41,8 +41,8 @@ interface Subject {
   readonly evaluation: string;
   /** PyTorch's path of a module, from ours. */
   readonly pathOf: (path: string) => string;
-  /** Largest distance from PyTorch's scores: points of top-1 with its qparams and with our own, and dB with our own. */
-  readonly tolerance: { readonly top1: number; readonly calibrated: number; readonly sqnr: number };
+  /** Points of top-1 (either way with PyTorch's qparams, below it after our own calibration) and dB of SQNR. */
+  readonly tolerance: { readonly top1: number; readonly sqnr: number };
 }
 
 const subjects: readonly Subject[] = [
@@ -53,7 +53,7 @@ const subjects: readonly Subject[] = [
     calibrationSamples: 512,
     evaluation: 'cifar10_test_jpeg_2500.npz',
     pathOf: (path) => path.replace(/\.add_relu$/, '.skip').replace(/^relu$/, 'relu1'),
-    tolerance: { top1: 0.3, calibrated: 0.5, sqnr: 0.2 },
+    tolerance: { top1: 0.3, sqnr: 0.2 },
   },
   {
     model: 'squeezenet1_1',
@@ -62,7 +62,7 @@ const subjects: readonly Subject[] = [
     calibrationSamples: 100,
     evaluation: 'imagenet500',
     pathOf: (path) => path.replace(/\.cat$/, '.skip'),
-    tolerance: { top1: 0.8, calibrated: 2, sqnr: 0.3 },
+    tolerance: { top1: 0.8, sqnr: 0.3 },
   },
 ];
 
@@ -122,9 +122,8 @@ function run(subject: Subject, backend: QuantizationBackend): Promise<QuantizeRe
 
 // Calibration histograms are widened batch by batch, and a float that is off by one unit in the last place can move a
 // range by a tenth, in PyTorch as in ours; on the same activations the qparams are equal (test/golden/observers.test.ts,
-// and the grid cases of test/golden/quantized-layers.test.ts). So qparams are counted here, top-1 after our own
-// calibration gets the room that such moves take (an image is 0.04 points of one set and 0.2 of the other), and the
-// tight bounds hold for the model with PyTorch's qparams.
+// and the grid cases of test/golden/quantized-layers.test.ts). So qparams are counted here, and top-1 after our own
+// calibration must not be below PyTorch's by more than the tolerance.
 describe.each(subjects)('$model', (subject) => {
   const missing = [subject.checkpoint, subject.calibration, subject.evaluation].filter(
     (file) => !existsSync(join(DATA, file)),
@@ -155,9 +154,7 @@ describe.each(subjects)('$model', (subject) => {
           `  with PyTorch's qparams: top-1 ${adopted.toFixed(2)}, logits of two images within ${worst.toFixed(1)} steps`,
       );
       expect(100 * float.top1!).toBeCloseTo(wanted.float.top1, 1);
-      expect(Math.abs(100 * int8.top1! - reference.top1)).toBeLessThanOrEqual(
-        subject.tolerance.calibrated + 1e-9,
-      );
+      expect(100 * int8.top1!).toBeGreaterThanOrEqual(reference.top1 - subject.tolerance.top1 - 1e-9);
       expect(Math.abs(int8.sqnr - reference.sqnr)).toBeLessThanOrEqual(subject.tolerance.sqnr);
       expect(counts[0] + counts[1]).toBeGreaterThan(0);
       expect(Math.abs(adopted - reference.top1)).toBeLessThanOrEqual(subject.tolerance.top1 + 1e-9);
