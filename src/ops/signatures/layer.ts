@@ -63,7 +63,12 @@ export interface LayerOps {
   interpolate(x: Tensor, options: InterpolateOptions): Tensor;
 
   /** Batch normalization with batch statistics over every dimension but 1: [output, mean, biased variance]. */
-  batchNormTrain(x: Tensor, weight: Tensor | null, bias: Tensor | null, eps: number): [Tensor, Tensor, Tensor];
+  batchNormTrain(
+    x: Tensor,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    eps: number,
+  ): [Tensor, Tensor, Tensor];
   /** Batch normalization with given statistics. */
   batchNormEval(
     x: Tensor,
