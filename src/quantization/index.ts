@@ -8,7 +8,7 @@ export {
   type Pattern,
   type QuantizedClass,
 } from './backend/patterns.ts';
-export { type ConvertOptions, convert } from './eager/convert.ts';
+export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
 export { type PrepareOptions, prepare } from './eager/prepare.ts';
 export { prepareQat } from './eager/prepare-qat.ts';

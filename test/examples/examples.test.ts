@@ -91,6 +91,16 @@ describe('examples', () => {
       expect(int8).toBeGreaterThan(33);
       expect(stdout).toMatch(/1 byte for a weight instead of 4$/m);
     },
+    'lstm-static.ts': () => {
+      const stdout = run('lstm-static.ts');
+      expect(stdout).toContain('(lstm): QuantizedLSTM(');
+      expect(stdout).toContain('(igates): QuantizedLinear(in_features=28, out_features=256');
+      const [float, dynamic, int8] = lastTable(stdout);
+      expect(Number.parseFloat(float[1])).toBeGreaterThan(60);
+      expect(Number.parseFloat(dynamic[2]), 'agreement').toBeGreaterThan(97);
+      expect(Number.parseFloat(int8[2]), 'agreement').toBeGreaterThan(90);
+      expect(Number.parseFloat(int8[5]), 'size of float').toBeLessThan(50);
+    },
     'resnet-dynamic.ts': () => {
       const stdout = run('resnet-dynamic.ts');
       expect(stdout).toContain('default classes: 1 layers quantized, 40 kept float (Conv2d, BatchNorm2d)');

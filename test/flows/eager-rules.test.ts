@@ -8,15 +8,18 @@ import { mul, noGrad, quantizePerTensor, sigmoid } from '../../src/ops/index.ts'
 import {
   convert,
   DeQuantStub,
+  defaultDebugQConfig,
   defaultDynamicQConfig,
   defaultQConfig,
   FloatFunctional,
   float16StaticQConfig,
+  floatQParamsWeightOnlyQConfig,
   fuseModules,
   fuseModulesQat,
   getDefaultQatQConfig,
   getDefaultQConfig,
   type Pattern,
+  PerChannelMinMaxObserver,
   prepare,
   prepareQat,
   QuantStub,
@@ -340,6 +343,17 @@ describe('nothing is silent', () => {
     }
   });
 
+  test('training with a qconfig that simulates nothing', () => {
+    const model = new QuantWrapper(new nn.Linear(4, 4));
+    model.qconfig = defaultQConfig;
+    const e = thrown(() => prepareQat(model, { strict: true }));
+    expect([e.fn, e.modulePath]).toEqual(['prepareQat', 'module']);
+    expect(e.fix).toMatch(/getDefaultQatQConfig/);
+    expect(reasons(prepareQat(model)).module).toMatch(/no rounding/);
+    model.qconfig = getDefaultQatQConfig();
+    expect(() => prepareQat(model, { strict: true })).not.toThrow();
+  });
+
   test('quantizeDynamic on a name holds for what it can take', () => {
     const model = new nn.Sequential(new nn.Sequential(new nn.Linear(4, 4), new nn.LayerNorm(4))).eval();
     const e = thrown(() => quantizeDynamic(model, ['0'], { strict: true }));
@@ -347,6 +361,17 @@ describe('nothing is silent', () => {
     expect(e.got).toMatch(/no dynamic form/);
     expect(() => quantizeDynamic(model, [nn.Linear], { strict: true })).not.toThrow();
     expect(reasons(quantizeDynamic(model))['0.1']).toBe('no qconfig reached it');
+  });
+
+  test('a conversion that would change nothing', () => {
+    const model = new nn.Sequential(new nn.Linear(4, 4)).eval();
+    const unprepared = thrown(() => convert(model, { strict: true }));
+    expect(unprepared).toBeInstanceOf(QuantizationError);
+    expect(unprepared.fix).toMatch(/prepare/);
+    expect(types(convert(model))).toEqual(types(model));
+    const unmatched = thrown(() => quantizeDynamic(model, [nn.LSTM], { strict: true }));
+    expect(unmatched).toBeInstanceOf(QuantizationError);
+    expect(unmatched.fn).toBe('quantizeDynamic');
   });
 
   test('a missing stub shows at the first call, by the path of the layer that met floats', () => {
@@ -393,6 +418,20 @@ describe('nothing is silent', () => {
       /getDefaultQConfig/,
     ],
     [
+      'activations per channel',
+      new nn.Conv1d(3, 3, 3),
+      { ...defaultQConfig, activation: PerChannelMinMaxObserver.withArgs({ dtype: 'quint8' }) },
+      /per_channel_affine/,
+      /getDefaultQConfig/,
+    ],
+    [
+      'a qconfig for embeddings',
+      new nn.Conv1d(3, 3, 3),
+      floatQParamsWeightOnlyQConfig,
+      /float32/,
+      /getDefaultQConfig/,
+    ],
+    [
       'a transposed convolution per channel',
       new nn.ConvTranspose1d(3, 3, 3),
       getDefaultQConfig('fbgemm'),
@@ -415,6 +454,24 @@ describe('nothing is silent', () => {
     expect(e.modulePath).toBe('module.0');
     expect(e.got).toMatch(got);
     expect(e.fix).toMatch(fix);
+  });
+
+  test('observers that measure nothing serve debugging, and no conversion', () => {
+    const model = new QuantWrapper(new nn.Linear(4, 4)).eval();
+    model.qconfig = defaultDebugQConfig;
+    const prepared = calibrated(model, rand([8, 4]));
+    expect((prepared.getSubmodule('module').activationPostProcess as any).getTensorValue()).toHaveLength(1);
+    const e = thrown(() => convert(prepared));
+    expect([e.modulePath, e.got]).toEqual(['quant', 'RecordingObserver']);
+    expect(e.fix).toMatch(/getDefaultQConfig/);
+  });
+
+  test('convolutions in float16 are refused by quantizeDynamic too', () => {
+    const model = new nn.Sequential(new nn.Conv2d(3, 3, 3)).eval();
+    const e = thrown(() => quantizeDynamic(model, [nn.Conv2d], { dtype: 'float16' }));
+    expect(e).toBeInstanceOf(QuantizationError);
+    expect(e.modulePath).toBe('0');
+    expect(e.fix).toMatch(/defaultDynamicQConfig/);
   });
 
   test('a qconfig exchanged after prepare is looked at again by convert', () => {

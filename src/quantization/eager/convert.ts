@@ -16,7 +16,7 @@ import { ObserverBase } from '../observers/observer.ts';
 import { activationIsMemoryless } from '../qconfig.ts';
 import type { TransformOptions } from './fuse-modules.ts';
 import { notesOf, recordNotes, refuseNotes } from './notes.ts';
-import { observeInput, observeOutput } from './prepare.ts';
+import { observeInput, observeOutput, requireQConfig } from './prepare.ts';
 import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
 
 /** What the conversions take. */
@@ -58,6 +58,11 @@ export function convert<M extends AnyModule>(model: M, options: ConvertOptions =
   return swapModules(target, 'static', { ...options, inplace: true }, 'convert');
 }
 
+const UNREACHED: Readonly<Record<'static' | 'dynamic', string>> = {
+  static: 'Call prepare(model) and calibrate first; a model that was converted has no qconfigs left.',
+  dynamic: 'Name classes or paths that this model has.',
+};
+
 /** What {@link convert} and `quantizeDynamic` share: swaps for a quantized form, and takes the preparations off. */
 export function swapModules<M extends AnyModule>(
   model: M,
@@ -68,7 +73,10 @@ export function swapModules<M extends AnyModule>(
   const target = options.inplace ? model : deepCopy(model);
   const lookup = patternLookup(options.patterns);
   const notes = notesOf(target, form, lookup, options.patterns);
-  if (options.strict) refuseNotes(fn, notes);
+  if (options.strict) {
+    requireQConfig(target, fn, UNREACHED[form]);
+    refuseNotes(fn, notes);
+  }
   const swapped = swap(target, '', form, lookup);
   recordNotes(swapped, notes);
   for (const module of swapped.modules()) {
@@ -92,7 +100,7 @@ export function swap(
   const own = form === 'static' && isDynamicQConfig(module.qconfig) ? 'dynamic' : form;
   const into = pattern && formOf(module, pattern, own);
   if (pattern && into && module.qconfig) {
-    if (own === 'static' && into === pattern.static) requireStaticQConfig('convert', module, path);
+    if (own === 'static' && into === pattern.static) requireStaticQConfig('convert', module, path, pattern);
     return swapOne(module, path, into, pattern);
   }
   if (!pattern || pattern.sequence.length === 1) {

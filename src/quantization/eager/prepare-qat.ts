@@ -2,8 +2,9 @@ import { QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { patternLookup } from '../backend/patterns.ts';
+import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import { swap } from './convert.ts';
-import { notesOf, recordNotes, refuseNotes } from './notes.ts';
+import { type Note, notesOf, recordNotes, refuseNotes } from './notes.ts';
 import { attachObservers, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
 
@@ -39,10 +40,28 @@ export function prepareQat<M extends AnyModule>(model: M, options: PrepareOption
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
   const parts = takeApart(target, lookup);
-  const notes = notesOf(parts, 'static', lookup, options.patterns);
+  const notes = [
+    ...notesOf(parts, 'static', lookup, options.patterns),
+    ...parts.namedModules().flatMap(([path, m]) => (lookup(m)?.qat ? unsimulated(path, m) : [])),
+  ];
   if (options.strict) refuseNotes('prepareQat', notes);
   const swapped = swap(parts, '', 'qat', lookup);
   recordNotes(swapped, notes);
   attachObservers(swapped, lookup);
   return swapped as M;
+}
+
+/** A note on a layer whose qconfig rounds nothing in training, neither activations nor weights. */
+function unsimulated(path: string, module: AnyModule): Note[] {
+  const { qconfig } = module;
+  if (!qconfig || [qconfig.activation(), qconfig.weight()].some((o) => o instanceof FakeQuantizeBase))
+    return [];
+  return [
+    {
+      path,
+      type: module.typeName,
+      reason: 'its qconfig observes but simulates no rounding',
+      fix: 'Give it getDefaultQatQConfig().',
+    },
+  ];
 }

@@ -49,8 +49,9 @@ export function prepare<M extends AnyModule>(model: M, options: PrepareOptions =
   if (options.strict) refuseNotes('prepare', notes);
   recordNotes(target, notes);
   for (const [path, module] of target.namedModules()) {
-    if (lookup(module)?.static && !isDynamicQConfig(module.qconfig))
-      requireStaticQConfig('prepare', module, path);
+    const pattern = lookup(module);
+    if (pattern?.static && !isDynamicQConfig(module.qconfig))
+      requireStaticQConfig('prepare', module, path, pattern);
   }
   attachObservers(target, lookup);
   return target as M;

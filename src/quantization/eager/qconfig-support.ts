@@ -1,7 +1,26 @@
 import { QuantizationError, ZeropointError } from '../../core/errors.ts';
+import { Embedding, EmbeddingBag } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { isQuantizedDType } from '../../tensor/dtype.ts';
+import type { Pattern } from '../backend/patterns.ts';
+import type { ObserverBase } from '../observers/observer.ts';
+import {
+  IdentityObserver,
+  NoopObserver,
+  PlaceholderObserver,
+  RecordingObserver,
+  ReuseInputObserver,
+} from '../observers/passive.ts';
+import { isPerChannelScheme } from '../observers/uniform.ts';
 import { assertValidQConfig, type QConfig } from '../qconfig.ts';
+
+const MEASURE_NOTHING = [
+  IdentityObserver,
+  NoopObserver,
+  PlaceholderObserver,
+  RecordingObserver,
+  ReuseInputObserver,
+] as const;
 
 /** True where activations are to be quantized call by call: `convert` then takes the dynamic form. */
 export function isDynamicQConfig(qconfig: QConfig | null | undefined): boolean {
@@ -10,30 +29,52 @@ export function isDynamicQConfig(qconfig: QConfig | null | undefined): boolean {
 }
 
 /**
- * Throws unless a module that is to be quantized statically can be with its qconfig. Activations need a quantized type,
- * save where only the rows of an embedding are quantized.
+ * Throws unless a module that is to be quantized statically can be with its qconfig. Embeddings bring their own rules, since
+ * their activations stay float. Observers that measure nothing are let through by `prepare`, where they serve debugging.
  *
  * @throws {@link QuantizationError} naming the module path and the qconfig to use instead.
  */
-export function requireStaticQConfig(fn: string, module: AnyModule, path: string): void {
+export function requireStaticQConfig(
+  fn: 'prepare' | 'convert',
+  module: AnyModule,
+  path: string,
+  pattern: Pattern,
+): void {
   const { qconfig } = module;
-  if (!qconfig) return;
+  if (!qconfig || pattern.observe === 'none') return;
+  if (module instanceof Embedding || module instanceof EmbeddingBag) return;
   try {
     assertValidQConfig(qconfig, module);
-    const { dtype } = qconfig.activation();
-    if (isQuantizedDType(dtype) || qconfig.weight().qscheme === 'per_channel_affine_float_qparams') return;
-    throw new QuantizationError({
-      fn,
-      argument: 'qconfig',
+    const observer = qconfig.activation();
+    const fault = faultOf(observer, fn);
+    if (fault) throw new QuantizationError({ fn, argument: 'qconfig', ...fault });
+  } catch (error) {
+    if (error instanceof ZeropointError) error.locate(path, module.typeName);
+    throw error;
+  }
+}
+
+function faultOf(
+  observer: ObserverBase,
+  fn: 'prepare' | 'convert',
+): { readonly expected: string; readonly got: string; readonly fix: string } | null {
+  const fix = 'Use getDefaultQConfig(), or set the qconfig of this module to null to keep it float.';
+  const { dtype } = observer;
+  if (!isQuantizedDType(dtype)) {
+    return {
       expected: 'activations of a quantized dtype (quint8, qint8), or a dynamic qconfig',
       got: `activations in ${dtype}`,
       fix:
         dtype === 'float16'
           ? 'Use getDefaultQConfig() for int8, or float16DynamicQConfig for float16 weights where the layer has a dynamic form.'
-          : 'Use getDefaultQConfig(), or set the qconfig of this module to null to keep it float.',
-    });
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(path, module.typeName);
-    throw error;
+          : fix,
+    };
   }
+  if (isPerChannelScheme(observer.qscheme)) {
+    return { expected: 'one scale for all of an activation', got: `activations ${observer.qscheme}`, fix };
+  }
+  if (fn === 'convert' && MEASURE_NOTHING.some((c) => observer instanceof c)) {
+    return { expected: 'an observer that measures activations', got: observer.typeName, fix };
+  }
+  return null;
 }

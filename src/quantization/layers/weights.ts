@@ -70,6 +70,7 @@ export function quantizeWeight(given: Tensor, observer: ObserverBase, fn: string
       argument: 'weight observer',
       expected: 'a quantized dtype',
       got: dtype,
+      fix: 'Use getDefaultQConfig() or defaultDynamicQConfig, or set the qconfig of this module to null to keep it float.',
     });
   }
   const { scale, zeroPoint } = appliedQParams(observer);
