@@ -236,45 +236,14 @@ function runPanels(
   for (let g = 0; g < panelGroups; g++) {
     const x = from + g * packed.inChannelsPerGroup;
     const panels = packed.ptr + g * panelsPerGroup * panelBytes;
+    const y = to + g * perGroup * (epilogue ? 1 : 4);
+    const sources = [x, inChannels, table, slots, tapChannels, begin, end, panels, perGroup] as const;
     if (epilogue) {
       const run = wide ? kernels.qu8s16_conv_u8 : kernels.qu8s8_conv_u8;
-      const { zeroPoint, min, max } = epilogue;
-      const y = to + g * perGroup;
-      run(
-        x,
-        inChannels,
-        table,
-        slots,
-        tapChannels,
-        begin,
-        end,
-        panels,
-        perGroup,
-        y,
-        outChannels,
-        zeroPoint,
-        min,
-        max,
-      );
+      run(...sources, y, outChannels, epilogue.zeroPoint, epilogue.min, epilogue.max);
     } else {
       const run = wide ? kernels.qu8s16_conv_f32 : kernels.qu8s8_conv_f32;
-      const bias = floatBias + g * panelsPerGroup * columns * 4;
-      const y = to + g * perGroup * 4;
-      run(
-        x,
-        inChannels,
-        table,
-        slots,
-        tapChannels,
-        begin,
-        end,
-        panels,
-        perGroup,
-        y,
-        outChannels,
-        bias,
-        floor,
-      );
+      run(...sources, y, outChannels, floatBias + g * panelsPerGroup * columns * 4, floor);
     }
   }
 }

@@ -135,6 +135,23 @@ export function qMaxPool2d<T extends Uint8Array | Int8Array>(
   });
 }
 
+/** Means over windows of images `columns` wide: `(Σ(x − z)) / divisor + z` for every channel of one output pixel. */
+function windowMean(
+  engine: Engine,
+  columns: number,
+  channels: number,
+  zeroPoint: number,
+): (image: number, window: Window, divisor: number, out: number) => void {
+  const line = columns * channels;
+  return (image, { top, left, height, width }, divisor, out) => {
+    const first = image + top * line + left * channels;
+    const bias = -zeroPoint * height * width;
+    const multiplier = Math.fround(1 / divisor);
+    const { qu8_window_mean } = engine.kernels;
+    qu8_window_mean(first, height, width, line, channels, channels, bias, multiplier, zeroPoint, out);
+  };
+}
+
 /** Options of {@link qAvgPool2d}. */
 export interface QAvgPoolOptions {
   readonly zeroPoint: number;
@@ -174,29 +191,17 @@ export function qAvgPool2d<T extends Uint8Array | Int8Array>(
   }
   const { batch, inputSize, outputSize, kernel, stride, padding } = geometry;
   const zeroPoint = toUnsigned(fn, 'zeroPoint', options.zeroPoint, x instanceof Int8Array);
-  const line = inputSize[1] * channels;
   const paddedExtent = (o: number, d: number): number => {
     const start = o * stride[d] - padding[d];
     return Math.min(start + kernel[d], inputSize[d] + padding[d]) - start;
   };
+  const meanOf = windowMean(engine, inputSize[1], channels, zeroPoint);
   return pool(fn, x, batch, inputSize, outputSize, channels, engine, (image, oh, ow, out) => {
-    const { top, left, height, width } = windowOf(oh, ow);
-    const counted = countIncludePad ? paddedExtent(oh, 0) * paddedExtent(ow, 1) : height * width;
-    const multiplier = Math.fround(1 / (divisorOverride ?? counted));
-    const first = image + top * line + left * channels;
-    const bias = -zeroPoint * height * width;
-    engine.kernels.qu8_window_mean(
-      first,
-      height,
-      width,
-      line,
-      channels,
-      channels,
-      bias,
-      multiplier,
-      zeroPoint,
-      out,
-    );
+    const window = windowOf(oh, ow);
+    const counted = countIncludePad
+      ? paddedExtent(oh, 0) * paddedExtent(ow, 1)
+      : window.height * window.width;
+    meanOf(image, window, divisorOverride ?? counted, out);
   });
 }
 
@@ -222,28 +227,14 @@ export function qAdaptiveAvgPool2d<T extends Uint8Array | Int8Array>(
   const fn = 'qAdaptiveAvgPool2d';
   const { batch, inputSize, outputSize, channels, engine = defaultEngine } = options;
   const zeroPoint = toUnsigned(fn, 'zeroPoint', options.zeroPoint, x instanceof Int8Array);
-  const line = inputSize[1] * channels;
   const span = (o: number, d: 0 | 1): [start: number, count: number] => {
     const start = Math.floor((o * inputSize[d]) / outputSize[d]);
     return [start, Math.ceil(((o + 1) * inputSize[d]) / outputSize[d]) - start];
   };
+  const meanOf = windowMean(engine, inputSize[1], channels, zeroPoint);
   return pool(fn, x, batch, inputSize, outputSize, channels, engine, (image, oh, ow, out) => {
     const [top, height] = span(oh, 0);
     const [left, width] = span(ow, 1);
-    const first = image + top * line + left * channels;
-    const bias = -zeroPoint * height * width;
-    const multiplier = Math.fround(1 / (height * width));
-    engine.kernels.qu8_window_mean(
-      first,
-      height,
-      width,
-      line,
-      channels,
-      channels,
-      bias,
-      multiplier,
-      zeroPoint,
-      out,
-    );
+    meanOf(image, { top, left, height, width }, height * width, out);
   });
 }
