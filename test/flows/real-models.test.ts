@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import '../../src/autograd/index.ts';
@@ -9,6 +9,7 @@ import type { QuantizationBackend } from '../../src/quantization/index.ts';
 import { collectOutputs, top1Accuracy } from '../../src/suite/index.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { batchesOf, loadSamples, type QuantizeResult, quantizeCheckpoint } from '../../src/workflow/index.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 
 /** What PyTorch made of one model with one configuration, as `real_models.py` writes it; scores in percent and dB. */
 interface Measured {
@@ -30,8 +31,6 @@ const golden = JSON.parse(
   readonly resnet20: Golden;
   readonly squeezenet1_1: Golden;
 };
-
-const DATA = process.env.ZEROPOINT_DATA ?? join(import.meta.dirname, '../../../shared/data');
 
 interface Subject {
   readonly model: 'resnet20' | 'squeezenet1_1';
@@ -125,15 +124,10 @@ function run(subject: Subject, backend: QuantizationBackend): Promise<QuantizeRe
 // and the grid cases of test/golden/quantized-layers.test.ts). So qparams are counted here, and top-1 after our own
 // calibration must not be below PyTorch's by more than the tolerance.
 describe.each(subjects)('$model', (subject) => {
-  const missing = [subject.checkpoint, subject.calibration, subject.evaluation].filter(
-    (file) => !existsSync(join(DATA, file)),
-  );
-  if (missing.length) {
-    console.log(`${subject.model}: skipped, ${DATA} lacks ${missing.join(', ')} (set ZEROPOINT_DATA)`);
-  }
+  const present = haveData(subject.model, subject.checkpoint, subject.calibration, subject.evaluation);
   const wanted = golden[subject.model];
 
-  test.skipIf(missing.length).each(['fbgemm', 'qnnpack'] as const)(
+  test.skipIf(!present).each(['fbgemm', 'qnnpack'] as const)(
     'as PyTorch with %s',
     async (backend) => {
       const { model, rows } = await run(subject, backend);
@@ -162,7 +156,7 @@ describe.each(subjects)('$model', (subject) => {
     600_000,
   );
 
-  test.skipIf(missing.length)(
+  test.skipIf(!present)(
     'less noise with the wasm configuration than PyTorch has with either of its own',
     async () => {
       const { rows } = await run(subject, 'wasm');

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import '../../src/autograd/index.ts';
 import { loadNpz, loadStateDict, writeSafetensors } from '../../src/io/index.ts';
@@ -7,10 +7,15 @@ import type { AnyModule } from '../../src/nn/module.ts';
 import { crossEntropy, flatten, noGrad } from '../../src/ops/index.ts';
 import { quantizeDynamic } from '../../src/quantization/index.ts';
 import { tensor } from '../../src/tensor/creation.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = existsSync(shared);
-if (!present) console.log(`skipped: trained recurrent models (no ${shared}; set ZEROPOINT_DATA)`);
+const present = haveData(
+  'trained recurrent models',
+  'char_lstm_shakespeare.pth',
+  'tinyshakespeare.txt',
+  'g2p_gru.npz',
+  'cmudict_words.txt',
+);
 
 /** What `test/golden/recurrent_models.py` writes. */
 const golden = JSON.parse(
@@ -25,11 +30,11 @@ function sizes(float: AnyModule, small: AnyModule): number {
 }
 
 describe.runIf(present)('characters of Shakespeare, LSTM', () => {
-  const read = (name: string): string => readFileSync(`${shared}/${name}`, 'utf8');
+  const read = (name: string): string => readFileSync(`${DATA}/${name}`, 'utf8');
 
   test('nats per character are PyTorch’s in float, int8 and float16', async () => {
     const model = charLstm().eval();
-    model.loadStateDict(await loadStateDict(`${shared}/char_lstm_shakespeare.pth`));
+    model.loadStateDict(await loadStateDict(`${DATA}/char_lstm_shakespeare.pth`));
     const int8 = quantizeDynamic(model);
     const half = quantizeDynamic(model, undefined, { dtype: 'float16' });
     // The vocabulary file spells U as nothing and u as two blanks.
@@ -66,7 +71,7 @@ describe.runIf(present)('characters of Shakespeare, LSTM', () => {
 
 describe.runIf(present)('pronunciation of words, GRU', () => {
   const entries = (): { word: string; sound: string }[] =>
-    readFileSync(`${shared}/cmudict_words.txt`, 'utf8')
+    readFileSync(`${DATA}/cmudict_words.txt`, 'utf8')
       .trim()
       .split('\n')
       .map((line) => {
@@ -76,7 +81,7 @@ describe.runIf(present)('pronunciation of words, GRU', () => {
 
   test('one word at a time gives PyTorch’s phonemes; batches lose nothing', async () => {
     const model = g2p().eval();
-    model.loadStateDict(g2pStateDict(await loadNpz(`${shared}/g2p_gru.npz`)));
+    model.loadStateDict(g2pStateDict(await loadNpz(`${DATA}/g2p_gru.npz`)));
     const int8 = quantizeDynamic(model);
     const half = quantizeDynamic(model, undefined, { dtype: 'float16' });
     const sample = entries()

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadStateDict } from '../../src/io/index.ts';
@@ -7,8 +6,7 @@ import { create, modelInfo } from '../../src/models/registry.ts';
 import { PercentileObserver } from '../../src/quantization/index.ts';
 import { collectOutputs, sqnr, top1Accuracy, top1Agreement } from '../../src/suite/index.ts';
 import { batchesOf, formatTrials, loadSamples, quantizeBest } from '../../src/workflow/index.ts';
-
-const DATA = process.env.ZEROPOINT_DATA ?? join(import.meta.dirname, '../../../shared/data');
+import { DATA, haveData } from '../support/trained-data.ts';
 
 /** Trained models, and how close to float the recipe must bring them. */
 const SUBJECTS = [
@@ -37,14 +35,9 @@ const SUBJECTS = [
 ] as const;
 
 describe.each(SUBJECTS)('quantizeBest on $model', (subject) => {
-  const missing = [subject.checkpoint, subject.calibration, subject.evaluation].filter(
-    (file) => !existsSync(join(DATA, file)),
-  );
-  if (missing.length) {
-    console.log(`${subject.model}: skipped, ${DATA} lacks ${missing.join(', ')} (set ZEROPOINT_DATA)`);
-  }
+  const present = haveData(subject.model, subject.checkpoint, subject.calibration, subject.evaluation);
 
-  test.skipIf(missing.length)(
+  test.skipIf(!present)(
     'stays close to float without looking at labels',
     async () => {
       const info = modelInfo(subject.model);

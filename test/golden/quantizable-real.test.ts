@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { loadStateDict } from '../../src/io/index.ts';
 import { CharLstm } from '../../src/models/index.ts';
@@ -13,11 +13,13 @@ import {
   QuantStub,
 } from '../../src/quantization/index.ts';
 import { type Tensor, tensor } from '../../src/tensor/index.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = existsSync(`${shared}/char_lstm_shakespeare.pth`);
-if (!present)
-  console.log(`skipped: static quantization of a trained LSTM (no ${shared}; set ZEROPOINT_DATA)`);
+const present = haveData(
+  'static quantization of a trained LSTM',
+  'char_lstm_shakespeare.pth',
+  'tinyshakespeare.txt',
+);
 
 /** What `quantizable_real.py` writes: nats per character. */
 const golden = JSON.parse(readFileSync(new URL('./data/quantizable_real.json', import.meta.url), 'utf8')) as {
@@ -43,13 +45,13 @@ class QuantizableCharLstm extends Module {
 
 test.runIf(present)('a trained character LSTM in static int8 loses what it loses in PyTorch', async () => {
   const trained = new CharLstm().eval();
-  trained.loadStateDict(await loadStateDict(`${shared}/char_lstm_shakespeare.pth`));
+  trained.loadStateDict(await loadStateDict(`${DATA}/char_lstm_shakespeare.pth`));
   const model = new QuantizableCharLstm(trained).eval();
-  const vocabulary = JSON.parse(readFileSync(`${shared}/char_lstm_shakespeare.vocab.json`, 'utf8')) as Record<
+  const vocabulary = JSON.parse(readFileSync(`${DATA}/char_lstm_shakespeare.vocab.json`, 'utf8')) as Record<
     string,
     number
   >;
-  const text = readFileSync(`${shared}/tinyshakespeare.txt`, 'utf8');
+  const text = readFileSync(`${DATA}/tinyshakespeare.txt`, 'utf8');
   const known = [...text].filter((c) => c in vocabulary).map((c) => vocabulary[c]);
   const piece = (from: number, to: number, shape: number[]): Tensor =>
     tensor(Float64Array.from(known.slice(from, to)), { shape, dtype: 'int64' });

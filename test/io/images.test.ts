@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -17,6 +17,7 @@ import {
   resizeBilinear,
   toTensor,
 } from '../../src/io/index.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 import { golden } from './golden.ts';
 import { makePng } from './png-encoder.ts';
 
@@ -182,13 +183,11 @@ describe('readImageFolder', () => {
   });
 });
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = statSync(join(shared, 'imagenet500'), { throwIfNoEntry: false }) !== undefined;
-if (!present) console.log(`skipped: photographs (no ${shared}/imagenet500; set ZEROPOINT_DATA)`);
+const present = haveData('photographs', 'imagenet500');
 
 describe.skipIf(!present)('photographs', () => {
   it('lists and decodes every one', async () => {
-    const { files, labels, classes } = await readImageFolder(join(shared, 'imagenet500'));
+    const { files, labels, classes } = await readImageFolder(join(DATA, 'imagenet500'));
     expect(files).toHaveLength(500);
     expect(labels).toHaveLength(500);
     expect(classes![labels![0]]).toBe('n01440764_tench');

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DTypeError, FileFormatError } from '../../src/core/errors.ts';
 import { loadNpz, readNpy, readNpz, saveNpz, writeNpy, writeNpz } from '../../src/io/index.ts';
 import { fromStorage, Tensor, tensor } from '../../src/tensor/index.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 import { expectSame, golden, goldenValues } from './golden.ts';
 
 const samples = new Map([
@@ -148,9 +149,7 @@ print('same')
   });
 });
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = statSync(shared, { throwIfNoEntry: false }) !== undefined;
-if (!present) console.log(`skipped: data sets (no ${shared}; set ZEROPOINT_DATA)`);
+const present = haveData('data sets', 'fashion_mnist.npz', 'cifar10_train_4000.npz');
 
 describe.skipIf(!present)('data sets', () => {
   it.each([
@@ -160,7 +159,7 @@ describe.skipIf(!present)('data sets', () => {
     ['cifar10_test_jpeg_2500', 'y', 'int64', [2500]],
     ['g2p_gru', 'enc_w_ih', 'float32', [768, 256]],
   ])('%s', async (name, key, dtype, shape) => {
-    const arrays = await loadNpz(join(shared, `${name}.npz`));
+    const arrays = await loadNpz(join(DATA, `${name}.npz`));
     expect(arrays.get(key)).toMatchObject({ dtype, shape });
   });
 });

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -15,6 +15,7 @@ import {
   writePyTorch,
 } from '../../src/io/index.ts';
 import { fromStorage, type StateDict, Tensor, tensor } from '../../src/tensor/index.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 import { expectGolden, expectSame, golden, goldenValues } from './golden.ts';
 
 type Dict = Map<string, PickleValue>;
@@ -288,9 +289,7 @@ print('same')
   });
 });
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = statSync(shared, { throwIfNoEntry: false }) !== undefined;
-if (!present) console.log(`skipped: trained checkpoints (no ${shared}; set ZEROPOINT_DATA)`);
+const present = haveData('trained checkpoints', 'resnet20-12fca82f.th', 'squeezenet1_1.pth');
 
 describe.skipIf(!present)('trained checkpoints', () => {
   it.each([
@@ -301,7 +300,7 @@ describe.skipIf(!present)('trained checkpoints', () => {
     ['char_lstm_shakespeare.pth', 11, 'embedding.weight', [65, 128]],
     ['silero_vad_16k.safetensors', 15, 'conv1.weight', [128, 129, 3]],
   ])('%s', async (name, entries, key, shape) => {
-    const dict = await loadStateDict(join(shared, name));
+    const dict = await loadStateDict(join(DATA, name));
     expect(dict.size).toBe(entries);
     expect((dict.get(key) as Tensor).shape).toEqual(shape);
     for (const value of dict.values()) {
@@ -313,7 +312,7 @@ describe.skipIf(!present)('trained checkpoints', () => {
   });
 
   it('keeps the plain values of a checkpoint', () => {
-    const bytes = readFileSync(join(shared, 'resnet20-12fca82f.th'));
+    const bytes = readFileSync(join(DATA, 'resnet20-12fca82f.th'));
     expect((readPyTorch(bytes) as Dict).get('best_prec1')).toBe(91.78000183105469);
   });
 });

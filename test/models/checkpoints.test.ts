@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadNpz, loadStateDict } from '../../src/io/index.ts';
 import { charLstm, create, dsCnn, modelInfo } from '../../src/models/index.ts';
@@ -6,10 +6,9 @@ import type { AnyModule } from '../../src/nn/module.ts';
 import { argmax, crossEntropy, flatten, noGrad } from '../../src/ops/index.ts';
 import { tensor } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 
-const shared = process.env.ZEROPOINT_DATA ?? new URL('../../../shared/data', import.meta.url).pathname;
-const present = existsSync(shared);
-if (!present) console.log(`skipped: trained checkpoints (no ${shared}; set ZEROPOINT_DATA)`);
+const present = haveData('trained checkpoints', 'resnet20-12fca82f.th', 'ds_cnn.pth', 'squeezenet1_1.pth');
 
 /** Images [n, height, width, 3] of bytes → [n, 3, height, width], normalized as the model was trained. */
 function prepareImages(images: Tensor, name: string, count: number): Tensor {
@@ -37,8 +36,8 @@ function countRight(model: AnyModule, x: Tensor, labels: Tensor): number {
 describe.runIf(present)('trained checkpoints reach the accuracy PyTorch gets from them', () => {
   test.each([false, true])('ResNet-20 on CIFAR-10, quantizable form: %s', async (quantizable) => {
     const model = create('resnet20', { quantizable }).eval();
-    model.loadStateDict(await loadStateDict(`${shared}/resnet20-12fca82f.th`), { strict: false });
-    const images = await loadNpz(`${shared}/cifar10_test_jpeg_2500.npz`);
+    model.loadStateDict(await loadStateDict(`${DATA}/resnet20-12fca82f.th`), { strict: false });
+    const images = await loadNpz(`${DATA}/cifar10_test_jpeg_2500.npz`);
     const right = countRight(
       model,
       prepareImages(images.get('x') as Tensor, 'resnet20', 500),
@@ -49,19 +48,20 @@ describe.runIf(present)('trained checkpoints reach the accuracy PyTorch gets fro
 
   test('keyword spotter', async () => {
     const model = dsCnn().eval();
-    model.loadStateDict(await loadStateDict(`${shared}/ds_cnn.pth`));
-    const data = await loadNpz(`${shared}/keyword_mfcc_500.npz`);
+    model.loadStateDict(await loadStateDict(`${DATA}/ds_cnn.pth`));
+    const data = await loadNpz(`${DATA}/keyword_mfcc_500.npz`);
     const right = countRight(model, data.get('x') as Tensor, data.get('y') as Tensor);
     expect(Math.abs(right - 458)).toBeLessThanOrEqual(1);
   });
 
   test('character language model', async () => {
     const model = charLstm().eval();
-    model.loadStateDict(await loadStateDict(`${shared}/char_lstm_shakespeare.pth`));
-    const vocabulary = JSON.parse(
-      readFileSync(`${shared}/char_lstm_shakespeare.vocab.json`, 'utf8'),
-    ) as Record<string, number>;
-    const text = readFileSync(`${shared}/tinyshakespeare.txt`, 'utf8').slice(0, 2001);
+    model.loadStateDict(await loadStateDict(`${DATA}/char_lstm_shakespeare.pth`));
+    const vocabulary = JSON.parse(readFileSync(`${DATA}/char_lstm_shakespeare.vocab.json`, 'utf8')) as Record<
+      string,
+      number
+    >;
+    const text = readFileSync(`${DATA}/tinyshakespeare.txt`, 'utf8').slice(0, 2001);
     const characters = [...text].map((c) => vocabulary[c] ?? vocabulary['']);
     const x = tensor([characters.slice(0, 2000)], { dtype: 'int64' });
     const target = tensor(characters.slice(1), { dtype: 'int64' });
@@ -70,7 +70,7 @@ describe.runIf(present)('trained checkpoints reach the accuracy PyTorch gets fro
   });
 
   test('SqueezeNet takes the ImageNet checkpoint', async () => {
-    const report = create('squeezenet1_1').loadStateDict(await loadStateDict(`${shared}/squeezenet1_1.pth`));
+    const report = create('squeezenet1_1').loadStateDict(await loadStateDict(`${DATA}/squeezenet1_1.pth`));
     expect(report.missingKeys).toEqual([]);
   });
 });
