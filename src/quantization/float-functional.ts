@@ -3,11 +3,10 @@ import { Identity } from '../nn/index.ts';
 import type { StateLoader } from '../nn/module.ts';
 import { type AnyModule, Module } from '../nn/module.ts';
 import { dispatch } from '../ops/dispatch.ts';
-import { tensor } from '../tensor/creation.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import type { StateDict } from '../tensor/state.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { readScalar } from './layers/state.ts';
+import { loadOutputQParams, saveOutputQParams } from './layers/state.ts';
 import './module-qconfig.ts';
 import { observedQParams } from './observed-qparams.ts';
 import { ObserverBase } from './observers/observer.ts';
@@ -171,17 +170,11 @@ export class QFunctional extends Module {
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
-    into.set(`${prefix}scale`, tensor(this.scale));
-    into.set(`${prefix}zero_point`, tensor(this.zeroPoint, { dtype: 'int64' }));
+    saveOutputQParams(this, into, prefix);
   }
 
   override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    readScalar(loader, `${prefix}scale`, (v) => {
-      this.scale = v;
-    });
-    readScalar(loader, `${prefix}zero_point`, (v) => {
-      this.zeroPoint = v;
-    });
+    loadOutputQParams(this, loader, prefix);
   }
 }
 

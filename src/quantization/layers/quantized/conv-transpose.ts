@@ -15,7 +15,7 @@ import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { assertValidQConfig } from '../../qconfig.ts';
-import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../state.ts';
+import { loadOutputQParams, loadWeightAndBias, saveOutputQParams, saveWeightAndBias } from '../state.ts';
 import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 
 /** What quantized transposed convolutions of every rank share. */
@@ -85,21 +85,12 @@ abstract class QuantizedConvTranspose extends Module {
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
-    into.set(`${prefix}weight`, this.packed.weight);
-    into.set(`${prefix}bias`, this.packed.bias);
+    saveWeightAndBias(this, into, prefix);
     saveOutputQParams(this, into, prefix);
   }
 
   override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    const key = `${prefix}weight`;
-    const weight = loader.take(key);
-    const bias = loader.take(`${prefix}bias`);
-    if (weight !== undefined) {
-      const kept = bias === undefined ? this.packed.bias : bias;
-      readWeightAndBias(loader, key, weight, kept, this.packed.weight.shape, (w, b) =>
-        this.setWeightBias(w, b),
-      );
-    }
+    loadWeightAndBias(this, loader, prefix);
     loadOutputQParams(this, loader, prefix);
   }
 

@@ -5,15 +5,16 @@ import type {
   Conv3d as FloatConv3d,
 } from '../../../nn/index.ts';
 import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
+import { pythonTuple } from '../../../nn/python-repr.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
-import { tensor, zeros } from '../../../tensor/creation.ts';
+import { zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
-import { readScalar, readWeightAndBias } from '../state.ts';
+import { loadOutputQParams, loadWeightAndBias, saveOutputQParams, saveWeightAndBias } from '../state.ts';
 import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 
 type FloatConv = FloatConv1d | FloatConv2d | FloatConv3d;
@@ -81,41 +82,26 @@ export abstract class QuantizedConv extends Module {
   }
 
   override extraRepr(): string {
-    const tuple = (v: readonly number[]): string => `(${v.join(', ')}${v.length === 1 ? ',' : ''})`;
+    const { inChannels, outChannels, kernelSize, stride } = this;
     const parts = [
-      `${this.inChannels}, ${this.outChannels}, kernel_size=${tuple(this.kernelSize)}, stride=${tuple(this.stride)}`,
+      `${inChannels}, ${outChannels}, kernel_size=${pythonTuple(kernelSize)}, stride=${pythonTuple(stride)}`,
       `scale=${pythonFloat(this.scale)}, zero_point=${this.zeroPoint}`,
     ];
-    if (this.padding.some((p) => p !== 0)) parts.push(`padding=${tuple(this.padding)}`);
-    if (this.dilation.some((d) => d !== 1)) parts.push(`dilation=${tuple(this.dilation)}`);
+    if (this.padding.some((p) => p !== 0)) parts.push(`padding=${pythonTuple(this.padding)}`);
+    if (this.dilation.some((d) => d !== 1)) parts.push(`dilation=${pythonTuple(this.dilation)}`);
     if (this.groups !== 1) parts.push(`groups=${this.groups}`);
     if (this.bias() === null) parts.push('bias=False');
     return parts.join(', ');
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
-    into.set(`${prefix}weight`, this.packed.weight);
-    into.set(`${prefix}bias`, this.packed.bias);
-    into.set(`${prefix}scale`, tensor(this.scale));
-    into.set(`${prefix}zero_point`, tensor(this.zeroPoint, { dtype: 'int64' }));
+    saveWeightAndBias(this, into, prefix);
+    saveOutputQParams(this, into, prefix);
   }
 
   override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    const key = `${prefix}weight`;
-    const weight = loader.take(key);
-    const bias = loader.take(`${prefix}bias`);
-    if (weight !== undefined) {
-      const kept = bias === undefined ? this.packed.bias : bias;
-      readWeightAndBias(loader, key, weight, kept, this.packed.weight.shape, (w, b) =>
-        this.setWeightBias(w, b),
-      );
-    }
-    readScalar(loader, `${prefix}scale`, (v) => {
-      this.scale = v;
-    });
-    readScalar(loader, `${prefix}zero_point`, (v) => {
-      this.zeroPoint = v;
-    });
+    loadWeightAndBias(this, loader, prefix);
+    loadOutputQParams(this, loader, prefix);
   }
 
   protected run(op: `quantized::conv${1 | 2 | 3}d${'' | '_relu'}`, x: Tensor): Tensor {

@@ -3,12 +3,12 @@ import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts'
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
-import { tensor, zeros } from '../../../tensor/creation.ts';
+import { zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
-import { readScalar, readWeightAndBias } from '../state.ts';
+import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../state.ts';
 import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 
 /** A linear layer that may have been fused with a relu: the layer itself, or the Sequential around it. */
@@ -61,19 +61,13 @@ export abstract class PackedLinear<
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
-    into.set(`${prefix}scale`, tensor(this.scale));
-    into.set(`${prefix}zero_point`, tensor(this.zeroPoint, { dtype: 'int64' }));
+    saveOutputQParams(this, into, prefix);
     into.set(`${prefix}_packed_params.dtype`, this.packed.weight.dtype);
     into.set(`${prefix}_packed_params._packed_params`, [this.packed.weight, this.packed.bias]);
   }
 
   override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    readScalar(loader, `${prefix}scale`, (v) => {
-      this.scale = v;
-    });
-    readScalar(loader, `${prefix}zero_point`, (v) => {
-      this.zeroPoint = v;
-    });
+    loadOutputQParams(this, loader, prefix);
     loader.take(`${prefix}_packed_params.dtype`);
     const key = `${prefix}_packed_params._packed_params`;
     const pair = loader.take(key);

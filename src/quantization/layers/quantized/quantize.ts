@@ -5,7 +5,7 @@ import type { QuantizedDType } from '../../../tensor/dtype.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
-import { readScalar } from '../state.ts';
+import { loadOutputQParams } from '../state.ts';
 
 /**
  * Quantizes a float tensor with fixed parameters: what a QuantStub becomes. Float in, quantized out.
@@ -48,12 +48,7 @@ export class Quantize extends Module {
   }
 
   override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    readScalar(loader, `${prefix}scale`, (v) => {
-      this.scale = v;
-    });
-    readScalar(loader, `${prefix}zero_point`, (v) => {
-      this.zeroPoint = v;
-    });
+    loadOutputQParams(this, loader, prefix);
   }
 }
 
