@@ -1,8 +1,7 @@
 import { ArgumentError, QuantizationError } from '../../core/errors.ts';
 import type { StateLoader } from '../../nn/module.ts';
-import { pythonFloat } from '../../tensor/format.ts';
 import { fromStorage, type Tensor } from '../../tensor/tensor.ts';
-import { extrema, floatValues } from './extrema.ts';
+import { finiteExtrema, floatValues } from './extrema.ts';
 import { loadBuffers, type ObservedQParams, type ObserverBase, requireSameKind, scalar } from './observer.ts';
 import {
   isPerTensorScheme,
@@ -55,16 +54,7 @@ export class EntropyObserver extends UniformQuantizationObserverBase {
   override forward(x: Tensor): Tensor {
     if (x.numel === 0) return x;
     const { values } = floatValues(x);
-    const [low, high] = extrema(values);
-    if (!Number.isFinite(low) || !Number.isFinite(high)) {
-      throw new QuantizationError({
-        fn: this.typeName,
-        argument: 'x',
-        expected: 'finite values',
-        got: `values from ${pythonFloat(low)} to ${pythonFloat(high)}`,
-        fix: 'Look at the calibration data and at the layer before this observer.',
-      });
-    }
+    const [low, high] = finiteExtrema(values, this.typeName);
     this.reach(exponentAbove(Math.max(-low, high)));
     const counts = this.counts.storage;
     const perUnit = this.bins / 2 ** this.exponent.item();

@@ -1,3 +1,5 @@
+import { QuantizationError } from '../../core/errors.ts';
+import { pythonFloat } from '../../tensor/format.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 /**
@@ -46,6 +48,23 @@ export function extrema(values: Float32Array, from = 0, to: number = values.leng
   }
   if (even + odd !== 0) for (let j = from; j < to; j++) if (Number.isNaN(values[j])) return [NaN, NaN];
   return [low, high];
+}
+
+/**
+ * {@link extrema} for an observer that counts values in bins between them.
+ *
+ * @throws {@link QuantizationError} for NaN and infinities, in the name of the observer.
+ */
+export function finiteExtrema(values: Float32Array, observer: string): [number, number] {
+  const [low, high] = extrema(values);
+  if (Number.isFinite(low) && Number.isFinite(high)) return [low, high];
+  throw new QuantizationError({
+    fn: observer,
+    argument: 'x',
+    expected: 'finite values',
+    got: `values from ${pythonFloat(low)} to ${pythonFloat(high)}`,
+    fix: 'Look at the calibration data and at the layer before this observer.',
+  });
 }
 
 /** Smallest and largest of each slice along `axis`, NaN where a slice holds one. */

@@ -1,9 +1,8 @@
-import { ArgumentError, QuantizationError } from '../../core/errors.ts';
+import { ArgumentError } from '../../core/errors.ts';
 import type { StateLoader } from '../../nn/module.ts';
 import { DTYPES } from '../../tensor/dtype.ts';
-import { pythonFloat } from '../../tensor/format.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { extrema, floatValues } from './extrema.ts';
+import { finiteExtrema, floatValues } from './extrema.ts';
 import { addResampled, histc, spread, widenRange } from './histogram-math.ts';
 import {
   loadBuffers,
@@ -72,16 +71,7 @@ export class HistogramObserver extends UniformQuantizationObserverBase {
   override forward(x: Tensor): Tensor {
     if (x.numel === 0) return x;
     const { values } = floatValues(x);
-    const [low, high] = extrema(values);
-    if (!Number.isFinite(low) || !Number.isFinite(high)) {
-      throw new QuantizationError({
-        fn: this.typeName,
-        argument: 'x',
-        expected: 'finite values',
-        got: `values from ${pythonFloat(low)} to ${pythonFloat(high)}`,
-        fix: 'Look at the calibration data and at the layer before this observer.',
-      });
-    }
+    const [low, high] = finiteExtrema(values, this.typeName);
     const before = { low: this.minVal.item(), high: this.maxVal.item() };
     if (!this.hasObserved() || before.low === before.high) {
       this.replace(histc(values, low, high, this.bins, low, high), low, high);

@@ -32,15 +32,10 @@ export class MovingAverageMinMaxObserver extends MinMaxObserver {
   }
 
   override update(low: number, high: number): void {
-    const lows = Float32Array.of(low);
-    const highs = Float32Array.of(high);
-    if (this.hasObserved()) {
-      average(lows, this.minVal.data, this.averagingConstant);
-      average(highs, this.maxVal.data, this.averagingConstant);
-    }
-    this.history = lengthen(this.history, this.hasObserved(), Float32Array.of(low), Float32Array.of(high));
+    const { lows, highs, history } = averageIn(this, Float32Array.of(low), Float32Array.of(high));
     this.minVal = scalar(lows[0]);
     this.maxVal = scalar(highs[0]);
+    this.history = history;
   }
 
   override merge(other: ObserverBase): void {
@@ -79,14 +74,10 @@ export class MovingAveragePerChannelMinMaxObserver extends PerChannelMinMaxObser
   }
 
   override update(lows: Float32Array, highs: Float32Array): void {
-    const [first, last] = [lows.slice(), highs.slice()];
-    if (this.hasObserved()) {
-      average(lows, this.minVal.data, this.averagingConstant);
-      average(highs, this.maxVal.data, this.averagingConstant);
-    }
-    this.history = lengthen(this.history, this.hasObserved(), first, last);
-    this.minVal = vector(lows);
-    this.maxVal = vector(highs);
+    const averaged = averageIn(this, lows, highs);
+    this.minVal = vector(averaged.lows);
+    this.maxVal = vector(averaged.highs);
+    this.history = averaged.history;
   }
 
   override merge(other: ObserverBase): void {
@@ -111,22 +102,34 @@ export class MovingAveragePerChannelMinMaxObserver extends PerChannelMinMaxObser
   }
 }
 
-/** Moves from `before` towards `newest` by the constant; the result is written to `newest`, in float32. */
-function average(newest: Float32Array, before: ArrayLike<number>, constant: number): void {
-  const c = Math.fround(constant);
-  for (let i = 0; i < newest.length; i++) {
-    newest[i] = before[i] + Math.fround(c * Math.fround(newest[i] - before[i]));
-  }
+/** Ranges averaged over some tensors, and how to go on from there. */
+interface Averages {
+  readonly lows: Float32Array;
+  readonly highs: Float32Array;
+  readonly history: AveragingHistory | null;
 }
 
-function lengthen(
-  history: AveragingHistory | null,
-  started: boolean,
+/** An observer's averages with one tensor more, whose extremes these are. */
+function averageIn(
+  observer: MovingAverageMinMaxObserver | MovingAveragePerChannelMinMaxObserver,
   lows: Float32Array,
   highs: Float32Array,
-): AveragingHistory | null {
-  if (!started) return { tensors: 1, firstLows: lows, firstHighs: highs };
-  return history && { ...history, tensors: history.tensors + 1 };
+): Averages {
+  if (!observer.hasObserved()) {
+    return { lows, highs, history: { tensors: 1, firstLows: lows.slice(), firstHighs: highs.slice() } };
+  }
+  const { minVal, maxVal, averagingConstant, history } = observer;
+  return {
+    lows: moved(minVal.data, lows, averagingConstant),
+    highs: moved(maxVal.data, highs, averagingConstant),
+    history: history && { ...history, tensors: history.tensors + 1 },
+  };
+}
+
+/** Moves from `before` towards `newest` by the constant, in float32. */
+function moved(before: ArrayLike<number>, newest: Float32Array, constant: number): Float32Array {
+  const c = Math.fround(constant);
+  return newest.map((v, i) => before[i] + Math.fround(c * Math.fround(v - before[i])));
 }
 
 /**
@@ -137,7 +140,7 @@ function mergeAverages(
   earlier: MovingAverageMinMaxObserver | MovingAveragePerChannelMinMaxObserver,
   later: MovingAverageMinMaxObserver | MovingAveragePerChannelMinMaxObserver,
   constant: number,
-): { lows: Float32Array; highs: Float32Array; history: AveragingHistory | null } | null {
+): Averages | null {
   if (!later.hasObserved()) return null;
   const lows = Float32Array.from(later.minVal.data);
   const highs = Float32Array.from(later.maxVal.data);
