@@ -4,6 +4,7 @@ import * as init from '../../../nn/init.ts';
 import type { AnyModule } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
+import type { ObserverBase } from '../../observers/observer.ts';
 
 /** A layer of quantization-aware training with a batch normalization folded into its weight. */
 export interface FoldedBatchNorm {
@@ -86,7 +87,7 @@ export function stateOf(bn: BatchNorm): BatchNormState & { readonly weight: Tens
  *
  * @throws {@link QuantizationError} where γ is 0, for there the division has no result.
  */
-export function scaleFactor(bn: BatchNorm, fn: string): Tensor {
+function scaleFactor(bn: BatchNorm, fn: string): Tensor {
   const { weight, runningVar, eps } = stateOf(bn);
   const zero = weight.data.indexOf(0);
   if (zero >= 0) {
@@ -102,12 +103,39 @@ export function scaleFactor(bn: BatchNorm, fn: string): Tensor {
 }
 
 /** A vector over the channels, shaped to broadcast along dimension `axis` of `ndim`. */
-export function alongChannels(values: Tensor, axis: 0 | 1, ndim: number): Tensor {
+function alongChannels(values: Tensor, axis: 0 | 1, ndim: number): Tensor {
   return dispatch(
     'reshape',
     values,
     Array.from({ length: ndim }, (_, d) => (d === axis ? -1 : 1)),
   );
+}
+
+/** A layer of training with its folded batch normalization, and what both act on. */
+type FoldedLayer = AnyModule &
+  FoldedBatchNorm & {
+    readonly weight: Tensor;
+    readonly bias: Tensor | null;
+    readonly weightFakeQuant: ObserverBase;
+  };
+
+/**
+ * What a folded layer computes: `product` with the scaled and rounded weight, scaled back, the layer's own bias added,
+ * then normalized.
+ */
+export function forwardFolded(layer: FoldedLayer, product: (weight: Tensor) => Tensor): Tensor {
+  const { bn, bias } = layer;
+  const { ndim } = layer.weight;
+  const factor = scaleFactor(bn, layer.typeName);
+  const weight = layer.weightFakeQuant(dispatch('mul', layer.weight, alongChannels(factor, 0, ndim)));
+  const y = dispatch('div', product(weight), alongChannels(factor, 1, ndim));
+  return bn(bias ? dispatch('add', y, alongChannels(bias, 1, ndim), 1) : y);
+}
+
+/** The weight as {@link forwardFolded} rounds it, before rounding. */
+export function scaledWeight(layer: FoldedLayer, fn: string): Tensor {
+  const factor = scaleFactor(layer.bn, fn);
+  return dispatch('mul', layer.weight, alongChannels(factor, 0, layer.weight.ndim));
 }
 
 /** Fresh statistics, a shift of 0 and a scale drawn from 0…1, as PyTorch's folded layers begin. */

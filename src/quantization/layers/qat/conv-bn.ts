@@ -23,11 +23,11 @@ import type { ModuleClass } from '../../backend/patterns.ts';
 import type { ObserverBase } from '../../observers/observer.ts';
 import {
   adoptBatchNorm,
-  alongChannels,
   type FoldedBatchNorm,
   foldable,
+  forwardFolded,
   resetBnParameters,
-  scaleFactor,
+  scaledWeight,
   stateOf,
   trainFolded,
 } from './batch-norm.ts';
@@ -106,19 +106,13 @@ export abstract class ConvBnNd extends FloatConvNd implements FoldedBatchNorm {
   }
 
   override forward(x: Tensor): Tensor {
-    const factor = scaleFactor(this.bn, this.typeName);
-    const { ndim } = this.weight;
-    const weight = this.weightFakeQuant(dispatch('mul', this.weight, alongChannels(factor, 0, ndim)));
-    let y = dispatch('div', this.convForward(x, weight, null), alongChannels(factor, 1, ndim));
-    if (this.bias) y = dispatch('add', y, alongChannels(this.bias, 1, ndim), 1);
-    return this.bn(y);
+    return forwardFolded(this, (weight) => this.convForward(x, weight, null));
   }
 
   /** The weight exactly as training rounds it, and the bias of PyTorch's folding. */
   foldedParameters(): { readonly weight: Tensor; readonly bias: Tensor } {
     return noGrad(() => {
-      const factor = scaleFactor(this.bn, `${this.typeName}.foldedParameters`);
-      const weight = dispatch('mul', this.weight, alongChannels(factor, 0, this.weight.ndim));
+      const weight = scaledWeight(this, `${this.typeName}.foldedParameters`);
       return { weight, bias: fuseConvBnWeights(this.weight, this.bias, stateOf(this.bn)).bias };
     });
   }

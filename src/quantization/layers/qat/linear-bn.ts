@@ -8,11 +8,11 @@ import type { Tensor } from '../../../tensor/tensor.ts';
 import type { ObserverBase } from '../../observers/observer.ts';
 import {
   adoptBatchNorm,
-  alongChannels,
   type FoldedBatchNorm,
   foldable,
+  forwardFolded,
   resetBnParameters,
-  scaleFactor,
+  scaledWeight,
   stateOf,
   trainFolded,
 } from './batch-norm.ts';
@@ -94,18 +94,13 @@ export class LinearBn1d extends FloatLinear implements FoldedBatchNorm {
   }
 
   override forward(x: Tensor): Tensor {
-    const factor = scaleFactor(this.bn, this.typeName);
-    const weight = this.weightFakeQuant(dispatch('mul', this.weight, alongChannels(factor, 0, 2)));
-    let y = dispatch('div', dispatch('linear', x, weight, null), alongChannels(factor, 1, 2));
-    if (this.bias) y = dispatch('add', y, alongChannels(this.bias, 1, 2), 1);
-    return this.bn(y);
+    return forwardFolded(this, (weight) => dispatch('linear', x, weight, null));
   }
 
   /** The weight exactly as training rounds it, and the bias of PyTorch's folding. */
   foldedParameters(): { readonly weight: Tensor; readonly bias: Tensor } {
     return noGrad(() => {
-      const factor = scaleFactor(this.bn, `${this.typeName}.foldedParameters`);
-      const weight = dispatch('mul', this.weight, alongChannels(factor, 0, 2));
+      const weight = scaledWeight(this, `${this.typeName}.foldedParameters`);
       return { weight, bias: fuseLinearBnWeights(this.weight, this.bias, stateOf(this.bn)).bias };
     });
   }
