@@ -84,7 +84,7 @@ export function readNpy(bytes: Uint8Array, options: { readonly file?: string } =
   if (!fortran || shape.length < 2) return new Tensor({ storage, shape, dtype });
   const strides = contiguousStrides([...shape].reverse()).reverse();
   const view = new Tensor({ storage, shape, dtype, strides });
-  return new Tensor({ storage: view.gather(contiguousStrides(shape)), shape, dtype });
+  return new Tensor({ storage: view.layOut(contiguousStrides(shape)), shape, dtype });
 }
 
 /**
@@ -117,7 +117,7 @@ export function writeNpy(x: Tensor, options: NpyWriteOptions = {}): Uint8Array {
     });
   }
   const fortran = options.fortranOrder === true && x.ndim > 1;
-  const data = fortran ? x.gather(contiguousStrides([...x.shape].reverse()).reverse()) : x.data;
+  const data = fortran ? x.layOut(contiguousStrides([...x.shape].reverse()).reverse()) : x.data;
   const shape = x.ndim === 1 ? `${x.shape[0]},` : x.shape.join(', ');
   const text = `{'descr': '${descr}', 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': (${shape}), }`;
   // NumPy aligns the data to 64 bytes and ends the header with a newline.

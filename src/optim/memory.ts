@@ -34,7 +34,7 @@ export function flatParameter(p: Tensor): FlatParameter {
 /** The elements of a gradient (or state tensor) in the memory order `strides`; not copied where they already are. */
 export function inOrder(x: Tensor, strides: readonly number[]): TypedArray {
   const inPlace = x.offset === 0 && x.storage.length === x.numel && hasStrides(x.shape, x.strides, strides);
-  return inPlace ? x.storage : x.gather(strides);
+  return inPlace ? x.storage : x.layOut(strides);
 }
 
 /** Zeros that lie in memory as the flat parameter does, so that update loops walk all of them with one index. */

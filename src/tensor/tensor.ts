@@ -148,11 +148,11 @@ export class Tensor {
         ? this.storage
         : this.storage.subarray(this.offset, this.offset + n);
     }
-    return this.gather(contiguousStrides(this.shape));
+    return this.layOut(contiguousStrides(this.shape));
   }
 
   /** Copies the elements into a fresh typed array laid out with `strides` (a dense permutation of the dimensions). */
-  gather(strides: Shape): TypedArray {
+  layOut(strides: Shape): TypedArray {
     const out = DTYPES[this.dtype].allocate(this.numel);
     copyStrided(this.storage, this.offset, this.strides, out, 0, strides, this.shape);
     return out;

@@ -93,7 +93,7 @@ export function decodeTensor(encoded: EncodedTensor): Tensor {
   );
   if (encoded.layout !== 'channelsLast') return flat;
   const strides = channelsLastStrides(flat.shape);
-  return new Tensor({ storage: flat.gather(strides), shape: flat.shape, strides, dtype: flat.dtype });
+  return new Tensor({ storage: flat.layOut(strides), shape: flat.shape, strides, dtype: flat.dtype });
 }
 
 /** Compares values, shape and dtype. The absolute part of the tolerance scales with the largest expected value. */

@@ -33,7 +33,7 @@ export function makeInput(spec: InputSpec): Tensor {
   });
   if (spec.layout !== 'channelsLast') return x;
   const strides = channelsLastStrides(x.shape);
-  return new Tensor({ storage: x.gather(strides), shape: x.shape, strides, dtype: 'float32' });
+  return new Tensor({ storage: x.layOut(strides), shape: x.shape, strides, dtype: 'float32' });
 }
 
 /** CRC-32 of the float32 bytes in row-major order, negative zeros as zeros. */

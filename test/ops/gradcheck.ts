@@ -55,7 +55,7 @@ export function gradcheck(op: OpName, args: readonly unknown[], layout: Layout):
     expect(input.grad, `${op}: gradient of input ${k}`).not.toBeNull();
     expect(input.grad!.shape, `${op}: shape of gradient ${k}`).toEqual(input.shape);
     expect(input.grad!.dtype, `${op}: dtype of gradient ${k}`).toBe('float64');
-    const analytic = input.grad!.gather(input.strides);
+    const analytic = input.grad!.layOut(input.strides);
     for (let i = 0; i < input.storage.length; i++) {
       const before = input.storage[i];
       input.storage[i] = before + STEP;
@@ -75,7 +75,7 @@ export function gradcheck(op: OpName, args: readonly unknown[], layout: Layout):
 function laidOut(x: Tensor, layout: Layout): Tensor {
   const rows = contiguousStrides(x.shape);
   const strides = layout === 'row-major' ? rows : contiguousStrides([...x.shape].reverse()).reverse();
-  return new Tensor({ storage: x.gather(strides), shape: x.shape, strides, dtype: x.dtype });
+  return new Tensor({ storage: x.layOut(strides), shape: x.shape, strides, dtype: x.dtype });
 }
 
 /** Whether an operator has a gradient rule at all. */

@@ -47,7 +47,7 @@ describe.each(Object.entries(makers))('%s', (_name, make) => {
     const plain = new Parameter(tensor(values.storage.slice() as Float32Array, { shape }));
     const strides = channelsLastStrides(shape);
     const last = new Parameter(
-      new Tensor({ storage: values.gather(strides), shape, strides, dtype: 'float32' }),
+      new Tensor({ storage: values.layOut(strides), shape, strides, dtype: 'float32' }),
     );
     const padded = new Float32Array(2 * values.numel);
     for (let i = 0; i < values.numel; i++) padded[2 * i] = values.storage[i];
@@ -58,7 +58,7 @@ describe.each(Object.entries(makers))('%s', (_name, make) => {
       const grad = randn(shape, { generator: new Generator(step) });
       plain.grad = grad;
       last.grad = grad;
-      spread.grad = new Tensor({ storage: grad.gather(strides), shape, strides, dtype: 'float32' });
+      spread.grad = new Tensor({ storage: grad.layOut(strides), shape, strides, dtype: 'float32' });
       optimizer.step();
     }
     expect(last.data).toEqual(plain.data);

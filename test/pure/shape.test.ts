@@ -125,11 +125,11 @@ describe('strides', () => {
     fc.assert(
       fc.property(strided, (x) => {
         const order = contiguousStrides(x.shape);
-        expect([...x.gather(order)]).toEqual(read(x));
+        expect([...x.layOut(order)]).toEqual(read(x));
         expect([...x.data]).toEqual(read(x));
         const reversed = [...contiguousStrides([...x.shape].reverse())].reverse();
         const back = new Float64Array(x.numel);
-        copyStrided(x.gather(reversed), 0, reversed, back, 0, order, x.shape);
+        copyStrided(x.layOut(reversed), 0, reversed, back, 0, order, x.shape);
         expect([...back]).toEqual(read(x));
       }),
       { numRuns: 1000, seed: 3 },

@@ -114,7 +114,7 @@ describe.each(FACTORIES)('%s', (_name, factory) => {
 
   test('memory layout does not matter', () => {
     const x = normals(7, [2, 4, 5, 6], 3);
-    const storage = x.gather([120, 1, 24, 4]);
+    const storage = x.layOut([120, 1, 24, 4]);
     const channelsLast = fromStorage(storage, [2, 5, 6, 4], 'float32');
     const [a, b] = [factory(), factory()];
     a(x);

@@ -32,6 +32,8 @@ declare module '../../tensor/tensor.ts' {
     triu(diagonal?: number): Tensor;
     /** See {@link ops.indexSelect}. */
     indexSelect(dim: number, index: Tensor): Tensor;
+    /** See {@link ops.gather}. */
+    gather(dim: number, index: Tensor): Tensor;
     /** See {@link ops.scatterAdd}. */
     scatterAdd(dim: number, index: Tensor, source: Tensor): Tensor;
     /** See {@link ops.maskedSelect}. */
@@ -109,6 +111,9 @@ installMethods({
   },
   indexSelect(dim: number, index: Tensor): Tensor {
     return ops.indexSelect(this, dim, index);
+  },
+  gather(dim: number, index: Tensor): Tensor {
+    return ops.gather(this, dim, index);
   },
   scatterAdd(dim: number, index: Tensor, source: Tensor): Tensor {
     return ops.scatterAdd(this, dim, index, source);

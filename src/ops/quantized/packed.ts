@@ -93,7 +93,7 @@ export class PackedWeights {
     const [outChannels, inChannelsPerGroup] = weight.shape;
     const taps = product(this.kernelSize);
     // Kernels read each output channel as taps × input channels, which is the channels-last order of the weight.
-    const storage = taps === 1 ? weight.data : weight.gather(channelsLastStrides(weight.shape));
+    const storage = taps === 1 ? weight.data : weight.layOut(channelsLastStrides(weight.shape));
     return packConvWeights({
       weight: storage as Int8Array | Uint8Array,
       outChannels,

@@ -66,7 +66,7 @@ function repeat(x: Tensor, times: Shape): Tensor {
     steps.flatMap((step) => [0, step]),
   );
   const shape = sizes.map((size, d) => size * times[d]);
-  return made(repeated.gather(contiguousStrides(repeated.shape)), shape, contiguousStrides(shape), x);
+  return made(repeated.layOut(contiguousStrides(repeated.shape)), shape, contiguousStrides(shape), x);
 }
 
 /** Which source index each padded index of a dimension reads, for the modes that repeat the input. */
