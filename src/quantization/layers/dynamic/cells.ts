@@ -3,6 +3,7 @@ import {
   type GRUCell as FloatGRUCell,
   type LSTMCell as FloatLSTMCell,
   type RNNCell as FloatRNNCell,
+  type RecurrentWeights,
   RNNCellBase,
   type RNNCellOptions,
 } from '../../../nn/index.ts';
@@ -20,6 +21,12 @@ export abstract class DynamicCell<State, Out = State> extends RNNCellBase<State,
   constructor(inputSize: number, hiddenSize: number, gates: number, options: CellOptions) {
     super(inputSize, hiddenSize, options);
     this.packed = zeroGates(gates * hiddenSize, inputSize, hiddenSize, this.bias);
+  }
+
+  /** Takes over the weights of a float cell with a dynamic qconfig. */
+  adoptWeights(float: AnyModule & RecurrentWeights): this {
+    this.packed = packFloatGates(float, float, `${this.typeName}.fromFloat`);
+    return this;
   }
 
   inputGates(x: Tensor): Tensor {
@@ -66,9 +73,7 @@ export class RNNCell extends DynamicCell<Tensor> {
   /** Packs the weights of a float cell that has a dynamic qconfig. */
   static fromFloat(module: AnyModule): RNNCell {
     const float = module as FloatRNNCell;
-    const q = new RNNCell(float.inputSize, float.hiddenSize, float);
-    q.packed = packFloatGates(module, float, `${q.typeName}.fromFloat`);
-    return q;
+    return new RNNCell(float.inputSize, float.hiddenSize, float).adoptWeights(float);
   }
 
   forward(x: Tensor, h: Tensor | null = null): Tensor {
@@ -102,9 +107,7 @@ export class LSTMCell extends DynamicCell<readonly [Tensor, Tensor], [Tensor, Te
   /** Packs the weights of a float cell that has a dynamic qconfig. */
   static fromFloat(module: AnyModule): LSTMCell {
     const float = module as FloatLSTMCell;
-    const q = new LSTMCell(float.inputSize, float.hiddenSize, float);
-    q.packed = packFloatGates(module, float, `${q.typeName}.fromFloat`);
-    return q;
+    return new LSTMCell(float.inputSize, float.hiddenSize, float).adoptWeights(float);
   }
 
   forward(x: Tensor, state: readonly [Tensor, Tensor] | null = null): [Tensor, Tensor] {
@@ -131,9 +134,7 @@ export class GRUCell extends DynamicCell<Tensor> {
   /** Packs the weights of a float cell that has a dynamic qconfig. */
   static fromFloat(module: AnyModule): GRUCell {
     const float = module as FloatGRUCell;
-    const q = new GRUCell(float.inputSize, float.hiddenSize, float);
-    q.packed = packFloatGates(module, float, `${q.typeName}.fromFloat`);
-    return q;
+    return new GRUCell(float.inputSize, float.hiddenSize, float).adoptWeights(float);
   }
 
   forward(x: Tensor, h: Tensor | null = null): Tensor {
