@@ -442,7 +442,7 @@ export class StateLoader {
 }
 
 /** The dotted path of the innermost module whose `forward` is running; `''` at the root or outside. */
-export function runningModulePath(): string {
+function runningModulePath(): string {
   const names: string[] = [];
   for (let i = 1; i < running.length; i++) {
     const path = running[i - 1].namedModules().find(([, m]) => m === running[i])?.[0];

@@ -42,7 +42,7 @@ function forEachTap(
 }
 
 /** The exact integer sums Σ(x − zx)(w − zw), channels last. Padding contributes nothing. */
-export function referenceConvSums(conv: ReferenceConv): Float64Array {
+function referenceConvSums(conv: ReferenceConv): Float64Array {
   const {
     input,
     weight,
