@@ -36,30 +36,6 @@ export function readWeightAndBias(
   else loader.later(() => assign(weight, bias));
 }
 
-/** A layer whose quantized weight and float bias are packed for the kernels. */
-interface PackedLayer {
-  readonly packed: { readonly weight: Tensor; readonly bias: Tensor | null };
-  setWeightBias(weight: Tensor, bias: Tensor | null): void;
-}
-
-/** Writes a packed layer's weight and bias under PyTorch's keys. */
-export function saveWeightAndBias(layer: PackedLayer, into: StateDict, prefix: string): void {
-  into.set(`${prefix}weight`, layer.packed.weight);
-  into.set(`${prefix}bias`, layer.packed.bias);
-}
-
-/** Reads what {@link saveWeightAndBias} wrote; a state dict without the bias leaves the layer's own. */
-export function loadWeightAndBias(layer: PackedLayer, loader: StateLoader, prefix: string): void {
-  const key = `${prefix}weight`;
-  const weight = loader.take(key);
-  const bias = loader.take(`${prefix}bias`);
-  if (weight === undefined) return;
-  const kept = bias === undefined ? layer.packed.bias : bias;
-  readWeightAndBias(loader, key, weight, kept, layer.packed.weight.shape, (w, b) =>
-    layer.setWeightBias(w, b),
-  );
-}
-
 /** A layer with the scale and zero point of its output. */
 interface OutputQParams {
   scale: number;

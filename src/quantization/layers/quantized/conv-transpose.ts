@@ -3,7 +3,7 @@ import type {
   ConvTranspose1d as FloatConvTranspose1d,
   ConvTranspose2d as FloatConvTranspose2d,
 } from '../../../nn/index.ts';
-import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
+import type { AnyModule } from '../../../nn/module.ts';
 import { pythonTuple } from '../../../nn/python-repr.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { perDimension, type Sizes } from '../../../ops/functions/layer/spatial.ts';
@@ -11,15 +11,14 @@ import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedTransposedWeights } from '../../../ops/quantized/transposed.ts';
 import { zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
-import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { assertValidQConfig } from '../../qconfig.ts';
-import { loadOutputQParams, loadWeightAndBias, saveOutputQParams, saveWeightAndBias } from '../state.ts';
 import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { PackedLayer } from './packed-layer.ts';
 
 /** What quantized transposed convolutions of every rank share. */
-abstract class QuantizedConvTranspose extends Module {
+abstract class QuantizedConvTranspose extends PackedLayer<PackedTransposedWeights> {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: readonly number[];
@@ -28,9 +27,6 @@ abstract class QuantizedConvTranspose extends Module {
   readonly outputPadding: readonly number[];
   readonly dilation: readonly number[];
   readonly groups: number;
-  packed: PackedTransposedWeights;
-  scale = 1;
-  zeroPoint = 0;
 
   constructor(
     rank: number,
@@ -55,21 +51,6 @@ abstract class QuantizedConvTranspose extends Module {
     this.packed = this.pack(weight, options.bias === false ? null : zeros([outChannels]));
   }
 
-  /** The quantized weight, [inChannels, outChannels / groups, ...kernelSize]. */
-  weight(): Tensor {
-    return this.packed.weight;
-  }
-
-  /** The float32 bias, or null. */
-  bias(): Tensor | null {
-    return this.packed.bias;
-  }
-
-  /** Replaces weight and bias; they are packed for the kernels on first use. */
-  setWeightBias(weight: Tensor, bias: Tensor | null): void {
-    this.packed = this.pack(weight, bias);
-  }
-
   override extraRepr(): string {
     const { inChannels, outChannels, kernelSize, stride, padding, dilation, outputPadding, groups } = this;
     const parts = [
@@ -82,16 +63,6 @@ abstract class QuantizedConvTranspose extends Module {
     if (groups !== 1) parts.push(`groups=${groups}`);
     if (this.bias() === null) parts.push('bias=False');
     return parts.join(', ');
-  }
-
-  override saveToStateDict(into: StateDict, prefix: string): void {
-    saveWeightAndBias(this, into, prefix);
-    saveOutputQParams(this, into, prefix);
-  }
-
-  override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    loadWeightAndBias(this, loader, prefix);
-    loadOutputQParams(this, loader, prefix);
   }
 
   pack(weight: Tensor, bias: Tensor | null): PackedTransposedWeights {

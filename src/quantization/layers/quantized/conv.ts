@@ -4,18 +4,17 @@ import type {
   Conv2d as FloatConv2d,
   Conv3d as FloatConv3d,
 } from '../../../nn/index.ts';
-import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
+import type { AnyModule } from '../../../nn/module.ts';
 import { pythonTuple } from '../../../nn/python-repr.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
 import { zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
-import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
-import { loadOutputQParams, loadWeightAndBias, saveOutputQParams, saveWeightAndBias } from '../state.ts';
 import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { PackedLayer } from './packed-layer.ts';
 
 type FloatConv = FloatConv1d | FloatConv2d | FloatConv3d;
 
@@ -30,7 +29,7 @@ export interface QuantizedConvOptions {
 }
 
 /** What quantized convolutions of every rank share. */
-export abstract class QuantizedConv extends Module {
+export abstract class QuantizedConv extends PackedLayer<PackedWeights> {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: readonly number[];
@@ -39,9 +38,6 @@ export abstract class QuantizedConv extends Module {
   readonly dilation: readonly number[];
   readonly groups: number;
   readonly paddingMode: 'zeros' | 'reflect';
-  packed: PackedWeights;
-  scale = 1;
-  zeroPoint = 0;
 
   constructor(
     rank: number,
@@ -66,21 +62,6 @@ export abstract class QuantizedConv extends Module {
     this.packed = this.pack(weight, options.bias === false ? null : zeros([outChannels]));
   }
 
-  /** The quantized weight, [outChannels, inChannels / groups, ...kernelSize]. */
-  weight(): Tensor {
-    return this.packed.weight;
-  }
-
-  /** The float32 bias, or null. */
-  bias(): Tensor | null {
-    return this.packed.bias;
-  }
-
-  /** Replaces weight and bias; they are packed for the kernels on first use. */
-  setWeightBias(weight: Tensor, bias: Tensor | null): void {
-    this.packed = this.pack(weight, bias);
-  }
-
   override extraRepr(): string {
     const { inChannels, outChannels, kernelSize, stride } = this;
     const parts = [
@@ -94,16 +75,6 @@ export abstract class QuantizedConv extends Module {
     return parts.join(', ');
   }
 
-  override saveToStateDict(into: StateDict, prefix: string): void {
-    saveWeightAndBias(this, into, prefix);
-    saveOutputQParams(this, into, prefix);
-  }
-
-  override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    loadWeightAndBias(this, loader, prefix);
-    loadOutputQParams(this, loader, prefix);
-  }
-
   protected run(op: `quantized::conv${1 | 2 | 3}d${'' | '_relu'}`, x: Tensor): Tensor {
     return dispatch(op, this.padded(x), this.packed, this.scale, this.zeroPoint);
   }
@@ -113,7 +84,7 @@ export abstract class QuantizedConv extends Module {
     return this.paddingMode === 'reflect' ? dispatch('pad', x, reflectPads(this.padding), 'reflect', 0) : x;
   }
 
-  private pack(weight: Tensor, bias: Tensor | null): PackedWeights {
+  pack(weight: Tensor, bias: Tensor | null): PackedWeights {
     const { stride, dilation, groups, paddingMode } = this;
     const padding = paddingMode === 'reflect' ? this.padding.map(() => 0) : this.padding;
     return new PackedWeights(weight, bias, { stride, padding, dilation, groups });

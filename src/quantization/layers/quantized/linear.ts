@@ -1,5 +1,5 @@
 import type { Linear as FloatLinear } from '../../../nn/index.ts';
-import { type AnyModule, Module, type StateLoader } from '../../../nn/module.ts';
+import type { AnyModule, StateLoader } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
@@ -10,6 +10,7 @@ import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../state.ts';
 import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { PackedLayer } from './packed-layer.ts';
 
 /** A linear layer that may have been fused with a relu: the layer itself, or the Sequential around it. */
 export function linearOf(module: AnyModule): FloatLinear {
@@ -19,13 +20,9 @@ export function linearOf(module: AnyModule): FloatLinear {
 /** State that the static and the dynamic linear layer have in common; `P` is the form their weights are packed in. */
 export abstract class PackedLinear<
   P extends { readonly weight: Tensor; readonly bias: Tensor | null },
-> extends Module {
+> extends PackedLayer<P> {
   readonly inFeatures: number;
   readonly outFeatures: number;
-  packed: P;
-  /** Output scale and zero point; 1 and 0 in dynamic layers, whose output is float. */
-  scale = 1;
-  zeroPoint = 0;
 
   constructor(inFeatures: number, outFeatures: number, options: { readonly bias?: boolean } = {}) {
     super();
@@ -37,27 +34,9 @@ export abstract class PackedLinear<
     this.packed = this.pack(weight, options.bias === false ? null : zeros([outFeatures]));
   }
 
-  /** Packs a weight and bias for the layer's kernels. */
-  abstract pack(weight: Tensor, bias: Tensor | null): P;
-
   /** Whether weights may be float (and become float16). */
   get takesFloatWeights(): boolean {
     return false;
-  }
-
-  /** The quantized weight, [outFeatures, inFeatures]. */
-  weight(): Tensor {
-    return this.packed.weight;
-  }
-
-  /** The float32 bias, or null. */
-  bias(): Tensor | null {
-    return this.packed.bias;
-  }
-
-  /** Replaces weight and bias; they are packed for the kernels on first use. */
-  setWeightBias(weight: Tensor, bias: Tensor | null): void {
-    this.packed = this.pack(weight, bias);
   }
 
   override saveToStateDict(into: StateDict, prefix: string): void {
