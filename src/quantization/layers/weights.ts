@@ -17,6 +17,11 @@ export interface LayerParameters {
   readonly bias: Tensor | null;
 }
 
+/** The layer that others may have been fused behind: the first part of a fused module, or the module itself. */
+export function firstLayer(module: AnyModule): AnyModule {
+  return '0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module;
+}
+
 /**
  * The weight and bias that a module is quantized with: those of its (first) layer, a batch normalization that was
  * fused behind it folded in.

@@ -1,6 +1,7 @@
 import { QuantizationError } from '../../core/errors.ts';
 import { Conv1d, Conv2d, Conv3d, Linear } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import { firstLayer } from '../layers/weights.ts';
 
 /** A float layer that the rescue methods can change: a convolution (not transposed) or a linear layer. */
 export type WeightedLayer = Conv1d | Conv2d | Conv3d | Linear;
@@ -12,7 +13,7 @@ export type WeightedLayer = Conv1d | Conv2d | Conv3d | Linear;
  */
 export function weightedLayer(model: AnyModule, path: string, fn: string): WeightedLayer {
   const module = model.getSubmodule(path);
-  const layer = '0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module;
+  const layer = firstLayer(module);
   if (
     layer instanceof Conv1d ||
     layer instanceof Conv2d ||

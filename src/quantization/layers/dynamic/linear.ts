@@ -1,9 +1,10 @@
+import type { Linear as FloatLinear } from '../../../nn/index.ts';
 import type { AnyModule } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import { linearOf, PackedLinear } from '../quantized/linear.ts';
-import { layerParameters } from '../weights.ts';
+import { PackedLinear } from '../quantized/linear.ts';
+import { firstLayer, layerParameters } from '../weights.ts';
 import { multiply, type PackedParams, packFloatParams, packParams } from './packed-params.ts';
 
 /**
@@ -21,7 +22,7 @@ export class Linear extends PackedLinear<PackedParams> {
 
   /** Packs the weight of a float linear layer that has a dynamic qconfig. */
   static fromFloat(module: AnyModule): Linear {
-    const float = linearOf(module);
+    const float = firstLayer(module) as FloatLinear;
     const q = new this(float.inFeatures, float.outFeatures, { bias: float.bias !== null });
     const { weight, bias } = layerParameters(module);
     q.packed = packFloatParams(module, weight, bias, `${q.typeName}.fromFloat`);

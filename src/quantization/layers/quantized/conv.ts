@@ -13,7 +13,7 @@ import { zeros } from '../../../tensor/creation.ts';
 import { pythonFloat } from '../../../tensor/format.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
-import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { firstLayer, layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 import { PackedLayer } from './packed-layer.ts';
 
 type FloatConv = FloatConv1d | FloatConv2d | FloatConv3d;
@@ -113,7 +113,7 @@ export function adoptWeights<Q extends QuantizedConv>(
   create: (float: FloatConv, options: QuantizedConvOptions) => Q,
   module: AnyModule,
 ): Q {
-  const float = convOf(module);
+  const float = firstLayer(module) as FloatConv;
   const { stride, dilation, groups, paddingMode } = float;
   if (paddingMode !== 'zeros' && paddingMode !== 'reflect') {
     throw new QuantizationError({
@@ -147,11 +147,6 @@ function explicitPadding(float: FloatConv): readonly number[] {
       fix: 'Pad with an operator before the layer, or keep it float with qconfig = null.',
     });
   });
-}
-
-/** The convolution inside a fused Sequential, or the module itself. */
-function convOf(module: AnyModule): FloatConv {
-  return ('0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module) as FloatConv;
 }
 
 /** 1-d convolution on quantized tensors [N, C, L]. Source: `torch.ao.nn.quantized.Conv1d`. */

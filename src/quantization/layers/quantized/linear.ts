@@ -9,13 +9,8 @@ import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../state.ts';
-import { layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
+import { firstLayer, layerParameters, observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 import { PackedLayer } from './packed-layer.ts';
-
-/** A linear layer that may have been fused with a relu: the layer itself, or the Sequential around it. */
-export function linearOf(module: AnyModule): FloatLinear {
-  return ('0' in module ? (module as unknown as Record<string, AnyModule>)['0'] : module) as FloatLinear;
-}
 
 /** State that the static and the dynamic linear layer have in common; `P` is the form their weights are packed in. */
 export abstract class PackedLinear<
@@ -77,7 +72,7 @@ export class Linear extends PackedLinear<PackedWeights> {
 
   /** Quantizes an observed float (or qat) linear layer. */
   static fromFloat(module: AnyModule): Linear {
-    const float = linearOf(module);
+    const float = firstLayer(module) as FloatLinear;
     const q = new this(float.inFeatures, float.outFeatures, { bias: float.bias !== null });
     const fn = `${q.typeName}.fromFloat`;
     const { scale, zeroPoint } = observedQParams(module.activationPostProcess, fn);

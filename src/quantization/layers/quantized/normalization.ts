@@ -10,7 +10,6 @@ import {
   type LayerNormOptions,
   type NormOptions,
 } from '../../../nn/index.ts';
-import { FusedModule } from '../../../nn/intrinsic/index.ts';
 import type { AnyModule, StateLoader } from '../../../nn/module.ts';
 import { Parameter } from '../../../nn/parameter.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
@@ -19,7 +18,7 @@ import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { observedQParams } from '../../observed-qparams.ts';
 import { loadOutputQParams, saveOutputQParams } from '../state.ts';
-import { plainBias } from '../weights.ts';
+import { firstLayer, plainBias } from '../weights.ts';
 
 /** Options of the quantized batch normalizations. */
 export type QuantizedBatchNormOptions = Pick<NormOptions, 'eps' | 'momentum'>;
@@ -35,9 +34,7 @@ function adopt<Q extends BatchNorm2d | BatchNorm3d>(
   create: (features: number, options: QuantizedBatchNormOptions) => Q,
   module: AnyModule,
 ): Q {
-  const float = (module instanceof FusedModule ? module.children()[0] : module) as
-    | FloatBatchNorm2d
-    | FloatBatchNorm3d;
+  const float = firstLayer(module) as FloatBatchNorm2d | FloatBatchNorm3d;
   const q = create(float.numFeatures, { eps: float.eps, momentum: float.momentum });
   const { scale, zeroPoint } = observedQParams(module.activationPostProcess, `${q.typeName}.fromFloat`);
   q.scale = scale;
