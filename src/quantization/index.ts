@@ -8,6 +8,7 @@ export {
   type Pattern,
   type QuantizedClass,
 } from './backend/patterns.ts';
+export { getDefaultQatQConfigMapping, getDefaultQConfigMapping } from './default-qconfig-mapping.ts';
 export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
 export { type PrepareOptions, prepare } from './eager/prepare.ts';
@@ -25,5 +26,11 @@ export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';
 export * from './observers/index.ts';
 export * from './qconfig.ts';
+export {
+  type ObjectType,
+  QConfigMapping,
+  type QConfigMappingDict,
+  type QConfigQuery,
+} from './qconfig-mapping.ts';
 export * from './rescue/index.ts';
 export { DeQuantStub, QuantStub, QuantWrapper } from './stubs.ts';

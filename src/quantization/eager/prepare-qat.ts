@@ -5,7 +5,7 @@ import { patternLookup } from '../backend/patterns.ts';
 import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import { swap } from './convert.ts';
 import { type Note, notesOf, recordNotes, refuseNotes } from './notes.ts';
-import { attachObservers, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
+import { attachObservers, givenQConfigs, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
 
 /**
@@ -36,7 +36,7 @@ export function prepareQat<M extends AnyModule>(model: M, options: PrepareOption
   }
   const target = options.inplace ? model : deepCopy(model);
   const lookup = patternLookup(options.patterns);
-  propagateQConfig(target, options.qconfigDict);
+  propagateQConfig(target, givenQConfigs('prepareQat', options));
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
   const parts = takeApart(target, lookup);

@@ -1,8 +1,9 @@
-import { QuantizationError } from '../../core/errors.ts';
+import { ArgumentError, QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../../nn/module.ts';
 import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
+import type { QConfigMapping } from '../qconfig-mapping.ts';
 import type { TransformOptions } from './fuse-modules.ts';
 import { notesOf, recordNotes, refuseNotes } from './notes.ts';
 import { propagateQConfig, type QConfigDict } from './propagate-qconfig.ts';
@@ -15,6 +16,8 @@ export interface PrepareOptions extends TransformOptions {
    * Source: the `qconfig_dict` of `propagate_qconfig_`.
    */
   readonly qconfigDict?: QConfigDict;
+  /** The same as a mapping, in place of `qconfigDict`. Source: the `qconfig_mapping` of `prepare_fx`. */
+  readonly qconfigMapping?: QConfigMapping;
   /**
    * Throw where a layer that a qconfig reached has no quantized form, or no QuantStub feeds the quantized layers. Without
    * it such layers stay float, and `suite.coverage` tells why.
@@ -41,7 +44,7 @@ export const observeOutput: ForwardHook = (module, _inputs, output) =>
 export function prepare<M extends AnyModule>(model: M, options: PrepareOptions = {}): M {
   const copy = options.inplace ? model : deepCopy(model);
   const lookup = patternLookup(options.patterns);
-  propagateQConfig(copy, options.qconfigDict);
+  propagateQConfig(copy, givenQConfigs('prepare', options));
   const fix = 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).';
   requireQConfig(copy, 'prepare', fix);
   const target = takeApart(copy, lookup);
@@ -55,6 +58,24 @@ export function prepare<M extends AnyModule>(model: M, options: PrepareOptions =
   }
   attachObservers(target, lookup);
   return target as M;
+}
+
+/**
+ * The qconfigs that options bring, as a dictionary or a mapping.
+ *
+ * @throws {@link ArgumentError} where they bring both.
+ */
+export function givenQConfigs(fn: string, options: PrepareOptions): QConfigDict | QConfigMapping | undefined {
+  const { qconfigDict, qconfigMapping } = options;
+  if (qconfigDict && qconfigMapping) {
+    throw new ArgumentError({
+      fn,
+      argument: 'qconfigMapping',
+      expected: 'one of qconfigDict and qconfigMapping',
+      got: 'both',
+    });
+  }
+  return qconfigMapping ?? qconfigDict;
 }
 
 /**

@@ -1,7 +1,8 @@
 import { ArgumentError } from '../../core/errors.ts';
 import type { AnyModule } from '../../nn/module.ts';
-import type { ModuleClass } from '../backend/patterns.ts';
+import { type ModuleClass, patternOf } from '../backend/patterns.ts';
 import type { QConfig } from '../qconfig.ts';
+import { QConfigMapping } from '../qconfig-mapping.ts';
 
 /** QConfigs by dotted module name (`''` for the whole model) or by class; null keeps what it names float. */
 export type QConfigSpec = ReadonlyMap<string | ModuleClass, QConfig | null>;
@@ -11,15 +12,22 @@ export type QConfigDict = QConfigSpec | Readonly<Record<string, QConfig | null>>
 
 /**
  * Gives every module the qconfig it shall be quantized with: its own where it has one (null included), otherwise the
- * one the spec gives for its name, otherwise for its class, otherwise its parent's.
- * Source: `torch.ao.quantization.propagate_qconfig_`.
+ * one the spec gives for its name, otherwise for its class, otherwise its parent's. With a {@link QConfigMapping} it is
+ * its own or that of what it is in, otherwise what the mapping says; a fused module is of the class it starts with, and
+ * order is that of registration. Source: `torch.ao.quantization.propagate_qconfig_`.
  *
  * @throws {@link ArgumentError} for names that no module has.
  * @example
  * propagateQConfig(model, { '': getDefaultQConfig(), 'head.fc': null });
  * propagateQConfig(model, new Map([[nn.Linear, defaultQConfig]]));
  */
-export function propagateQConfig(model: AnyModule, dict: QConfigDict = new Map()): void {
+export function propagateQConfig(model: AnyModule, dict: QConfigDict | QConfigMapping = new Map()): void {
+  if (dict instanceof QConfigMapping) {
+    const named = new Map(dict.paths.map((path): [string, null] => [path, null]));
+    requirePaths(model, named, 'propagateQConfig', 'mapping');
+    visitMapped(model, '', 0, undefined, dict);
+    return;
+  }
   const spec = dict instanceof Map ? (dict as QConfigSpec) : new Map(Object.entries(dict));
   requirePaths(model, spec, 'propagateQConfig', 'dict');
   visit(model, '', undefined, spec);
@@ -58,4 +66,23 @@ function visit(
   if (own !== undefined) module.qconfig = own;
   for (const [name, child] of module.namedChildren())
     visit(child, path === '' ? name : `${path}.${name}`, own, spec);
+}
+
+function visitMapped(
+  module: AnyModule,
+  path: string,
+  order: number,
+  inherited: QConfig | null | undefined,
+  mapping: QConfigMapping,
+): void {
+  const own = module.qconfig === undefined ? inherited : module.qconfig;
+  const type = module.constructor as ModuleClass;
+  const startsWith = patternOf(module)?.sequence[0];
+  module.qconfig = own === undefined ? mapping.qconfigFor({ path, type, order, startsWith }) : own;
+  const seen = new Map<unknown, number>();
+  for (const [name, child] of module.namedChildren()) {
+    const before = seen.get(child.constructor) ?? 0;
+    seen.set(child.constructor, before + 1);
+    visitMapped(child, path === '' ? name : `${path}.${name}`, before, own, mapping);
+  }
 }

@@ -2,7 +2,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { getDefaultQatQConfig } from '../qconfig.ts';
 import { convert } from './convert.ts';
-import type { PrepareOptions } from './prepare.ts';
+import { givenQConfigs, type PrepareOptions } from './prepare.ts';
 import { prepareQat } from './prepare-qat.ts';
 
 /**
@@ -34,7 +34,7 @@ export function quantizeQat<M extends AnyModule>(
 ): M | Promise<M> {
   const target = options.inplace ? model : deepCopy(model);
   target.train();
-  if (!options.qconfigDict && !target.modules().some((m) => m.qconfig !== undefined))
+  if (!givenQConfigs('quantizeQat', options) && !target.modules().some((m) => m.qconfig !== undefined))
     target.qconfig = getDefaultQatQConfig();
   const prepared = prepareQat(target, { ...options, inplace: true });
   const finish = (): M => convert(prepared.eval(), { ...options, inplace: true });

@@ -13,7 +13,7 @@ import {
   type QConfig,
 } from '../qconfig.ts';
 import { convert, type SwapOptions, swapModules } from './convert.ts';
-import { type PrepareOptions, prepare } from './prepare.ts';
+import { givenQConfigs, type PrepareOptions, prepare } from './prepare.ts';
 import { propagateQConfig, type QConfigSpec, requirePaths } from './propagate-qconfig.ts';
 
 /** What to quantize dynamically: classes and names, or a map from them to qconfigs. */
@@ -56,7 +56,7 @@ export function quantize<M extends AnyModule>(
 ): M {
   const target = options.inplace ? model : deepCopy(model);
   target.eval();
-  if (!options.qconfigDict && !target.modules().some((m) => m.qconfig !== undefined))
+  if (!givenQConfigs('quantize', options) && !target.modules().some((m) => m.qconfig !== undefined))
     target.qconfig = getDefaultQConfig();
   const prepared = prepare(target, { ...options, inplace: true });
   noGrad(() => calibrate(prepared));
