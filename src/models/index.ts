@@ -1,5 +1,6 @@
 export * from './char-lstm.ts';
 export * from './cifar-resnet.ts';
+export * from './demucs.ts';
 export * from './ds-cnn.ts';
 export * from './g2p.ts';
 export * from './lenet.ts';

@@ -111,6 +111,29 @@ describe('examples', () => {
       expect(Number.parseFloat(linear[5]), 'size of float').toBeGreaterThan(95);
       expect(Number.parseFloat(all[5]), 'size of float').toBeLessThan(27);
     },
+    'resnet18-eager.ts': () => {
+      const stdout = run('resnet18-eager.ts');
+      expect(stdout).toMatch(
+        /^resnet18: prepare: .*no QuantStub in the model.*Wrap the model in QuantWrapper/m,
+      );
+      const [wrapped, quantizable] = [...stdout.matchAll(/: ([\d.]+) dB/g)].map((m) => Number(m[1]));
+      expect(wrapped).toBeLessThan(15);
+      expect(quantizable).toBeGreaterThan(25);
+      expect(stdout.match(/same numbers: true$/gm)).toHaveLength(2);
+      const [, percent] = /int8 takes ([\d.]+) % of float/.exec(stdout) as RegExpExecArray;
+      expect(Number(percent)).toBeLessThan(27);
+    },
+    'demucs-eager.ts': () => {
+      const stdout = run('demucs-eager.ts');
+      expect(stdout).toContain('(2): QuantizedConvTranpose1d(16, 1, kernel_size=(8,), stride=(4,)');
+      expect(stdout).toContain('(lstm): QuantizedLSTM(');
+      const rows = [...stdout.matchAll(/^(\d+) samples, padded to \d+, back to (\d+): ([\d.]+) dB$/gm)];
+      expect(rows).toHaveLength(3);
+      for (const [, length, back, decibels] of rows) {
+        expect(back).toBe(length);
+        expect(Number(decibels)).toBeGreaterThan(25);
+      }
+    },
     'qat-against-ptq.ts': () => {
       const scores = lastTable(run('qat-against-ptq.ts')).map((row) => Number.parseFloat(row[1]));
       const [float, after255, , after15, , after3, trained3] = scores;

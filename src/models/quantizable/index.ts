@@ -1,4 +1,5 @@
 export * from './cifar-resnet.ts';
+export * from './demucs.ts';
 export * from './digits.ts';
 export * from './ds-cnn.ts';
 export type { QuantizableModel, RescuableModel, RescuePlan } from './fusable.ts';
