@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { backward } from '../../src/autograd/index.ts';
@@ -25,10 +24,14 @@ import {
 import { freezeBnStats } from '../../src/quantization/layers/intrinsic-qat.ts';
 import { collectOutputs, top1Accuracy } from '../../src/suite/index.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { DATA, haveData } from '../support/trained-data.ts';
 
-const DATA = process.env.ZEROPOINT_DATA ?? join(import.meta.dirname, '../../../shared/data');
-const present = existsSync(DATA);
-if (!present) console.log(`skipped: small models on real data (no ${DATA}; set ZEROPOINT_DATA)`);
+const present = haveData(
+  'small models on real data',
+  'ds_cnn.pth',
+  'keyword_mfcc_500.npz',
+  'fashion_mnist.npz',
+);
 
 /** Batches of at most `size` rows. */
 function batches(x: Tensor, size: number): Tensor[] {

@@ -53,7 +53,7 @@ export function notesOf(
       path,
       type,
       reason: 'no QuantStub in the model: float tensors would reach it',
-      fix: 'Wrap the model in QuantWrapper, or call a QuantStub before this layer in forward.',
+      fix: 'Wrap the model in QuantWrapper, or call a QuantStub before this layer in forward; additions and concatenations in forward need a FloatFunctional each.',
     });
   }
   return walk.notes;
