@@ -1,13 +1,16 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
 import './backend/trace-leaves.ts';
 
-export {
-  type CustomForms,
-  type ModuleClass,
-  PATTERNS,
-  type Pattern,
-  type QuantizedClass,
-} from './backend/patterns.ts';
+export type {
+  CustomForms,
+  ModuleClass,
+  OperatorForm,
+  OutputRule,
+  Pattern,
+  QuantizedClass,
+  WeightArgument,
+} from './backend/pattern.ts';
+export { PATTERNS } from './backend/patterns.ts';
 export { getDefaultQatQConfigMapping, getDefaultQConfigMapping } from './default-qconfig-mapping.ts';
 export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';

@@ -1,4 +1,8 @@
 import {
+  AdaptiveAvgPool1d,
+  AdaptiveAvgPool2d,
+  AvgPool1d,
+  AvgPool2d,
   BatchNorm1d,
   BatchNorm2d,
   BatchNorm3d,
@@ -11,6 +15,7 @@ import {
   ELU,
   Embedding,
   EmbeddingBag,
+  Flatten,
   fuseConvBn,
   fuseLinearBn,
   GRU,
@@ -18,6 +23,8 @@ import {
   GroupNorm,
   Hardsigmoid,
   Hardswish,
+  Hardtanh,
+  Identity,
   InstanceNorm1d,
   InstanceNorm2d,
   InstanceNorm3d,
@@ -26,6 +33,8 @@ import {
   Linear,
   LSTM,
   LSTMCell,
+  MaxPool1d,
+  MaxPool2d,
   MultiheadAttention,
   PReLU,
   ReLU,
@@ -35,9 +44,12 @@ import {
   Sigmoid,
   Softmax,
   Tanh,
+  Unflatten,
+  Upsample,
 } from '../../nn/index.ts';
 import * as intrinsic from '../../nn/intrinsic/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import type { OpName } from '../../ops/signatures/index.ts';
 import {
   defaultFixedQParamsRange0To1FakeQuant,
   defaultFixedQParamsRangeNeg1To1FakeQuant,
@@ -51,61 +63,18 @@ import * as quantizable from '../layers/quantizable/index.ts';
 import * as quantized from '../layers/quantized/index.ts';
 import type { ObserverFactory } from '../observers/observer.ts';
 import { DeQuantStub, QuantStub } from '../stubs.ts';
-
-/** A module class, as patterns name it. */
-export type ModuleClass = abstract new (...args: any[]) => AnyModule;
-
-/** Makes another form of a float module: the quantized one of a prepared module, or the one that is trained. */
-export interface QuantizedClass {
-  readonly name: string;
-  fromFloat(module: any): AnyModule;
-}
-
-/**
- * How a module is quantized through a form made of parts: `prepare` puts the observed form in the float module's place and
- * attaches observers to its parts, `convert` converts the parts and then makes the quantized form of the whole.
- */
-export interface CustomForms {
-  readonly observed: ModuleClass & QuantizedClass;
-  readonly quantized: { fromObserved(module: AnyModule): AnyModule };
-}
-
-/**
- * One row of the backend table: everything the library knows about one pattern of modules. Fusion, observation and
- * conversion all read it; nothing else branches on module classes.
- */
-export interface Pattern {
-  /** Name for messages and tables: `conv2d + bn + relu`. */
-  readonly name: string;
-  /** The float classes in the order they run. */
-  readonly sequence: readonly ModuleClass[];
-  /** Makes one float module of a sequence in evaluation mode; absent for single modules. */
-  readonly fuse?: (...modules: any[]) => AnyModule;
-  /** Makes one float module of a sequence in training mode; absent where it is the same as `fuse`. */
-  readonly fuseQat?: (...modules: any[]) => AnyModule;
-  /**
-   * The class that is observed and swapped: the single class, or what fusion makes. Where `fuse` and `fuseQat` differ,
-   * `fuse` ends in another row's class, and this is the class that `fuseQat` makes.
-   */
-  readonly float?: ModuleClass;
-  /** The class that is trained: `float` with a fake-quantized weight. Observed and swapped like `float`. */
-  readonly qat?: ModuleClass & QuantizedClass;
-  /** The class that is trained for the dynamic form; its input is observed. */
-  readonly qatDynamic?: ModuleClass & QuantizedClass;
-  /** `output`: prepare attaches an activation observer. `inside`: the module calls its own. `none`: nothing to observe. */
-  readonly observe: 'output' | 'inside' | 'none';
-  /**
-   * Fake-quantize of an output whose range is known, instead of the qconfig's. As in PyTorch it is attached in training
-   * only: these modules work on quantized tensors as they are, with the same fixed parameters.
-   */
-  readonly fixedOutput?: ObserverFactory;
-  /** Static form: quantized tensors in and out. */
-  readonly static?: QuantizedClass;
-  /** Static form of a module whose insides are observed part by part. */
-  readonly custom?: CustomForms;
-  /** Dynamic form: float tensors in and out, int8 weights. */
-  readonly dynamic?: QuantizedClass;
-}
+import {
+  asIs,
+  convOperator,
+  linearOperator,
+  type ModuleClass,
+  type OperatorForm,
+  type OutputRule,
+  type Pattern,
+  pairOperator,
+  type QuantizedClass,
+  through,
+} from './pattern.ts';
 
 const CONV = { 1: Conv1d, 2: Conv2d, 3: Conv3d } as const;
 const BATCH_NORM = { 1: BatchNorm1d, 2: BatchNorm2d, 3: BatchNorm3d } as const;
@@ -162,6 +131,8 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
       float: conv,
       qat: trained.conv,
       observe: 'output',
+      output: 'own',
+      operator: convOperator(rank, false),
       static: Q_CONV[rank],
       dynamic: DYNAMIC_CONV[rank],
     },
@@ -172,6 +143,8 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
       float: convRelu,
       qat: trained.relu,
       observe: 'output',
+      output: 'own',
+      operator: convOperator(rank, true),
       static: Q_CONV_RELU[rank],
     },
     {
@@ -182,6 +155,7 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
       float: convBn,
       qat: trained.bn,
       observe: 'output',
+      output: 'own',
       static: Q_CONV[rank],
     },
     {
@@ -192,22 +166,80 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
       float: convBnRelu,
       qat: trained.bnRelu,
       observe: 'output',
+      output: 'own',
       static: Q_CONV_RELU[rank],
     },
   ];
 }
 
+/** Ends in the row of the transposed convolution, which the normalization is folded into. */
+function transposedWithNorm(rank: 1 | 2, conv: ModuleClass): Pattern {
+  return {
+    name: `transposed conv${rank}d + bn`,
+    sequence: [conv, BATCH_NORM[rank]],
+    fuse: (c, bn) => fuseConvBn(c, bn),
+    observe: 'none',
+  };
+}
+
 /** A single module that is observed at its output and has a static form only. */
-function single(name: string, float: ModuleClass, quantizedClass: QuantizedClass): Pattern {
-  return { name, sequence: [float], float, observe: 'output', static: quantizedClass };
+function single(
+  name: string,
+  float: ModuleClass,
+  quantizedClass: QuantizedClass,
+  operator?: OperatorForm,
+): Pattern {
+  return {
+    name,
+    sequence: [float],
+    float,
+    observe: 'output',
+    output: 'own',
+    static: quantizedClass,
+    ...(operator && { operator }),
+  };
 }
 
-/** A single module whose output range is known; it works on quantized tensors unchanged. */
-function fixed(name: string, float: ModuleClass, fixedOutput: ObserverFactory): Pattern {
-  return { name, sequence: [float], float, observe: 'output', fixedOutput };
+/** A module, an operator or both whose output range is known; they work on quantized tensors unchanged. */
+function fixed(
+  name: string,
+  float: ModuleClass,
+  fixedOutput: ObserverFactory,
+  operator?: OperatorForm,
+): Pattern {
+  return {
+    name,
+    sequence: [float],
+    float,
+    observe: 'output',
+    output: 'own',
+    fixedOutput,
+    ...(operator && { operator }),
+  };
 }
 
-/** The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. */
+/** A module, an operator or both that work on quantized tensors unchanged and keep their parameters. */
+function shared(name: string, float: ModuleClass | null, ...operators: readonly OpName[]): Pattern {
+  return {
+    name,
+    sequence: float ? [float] : [],
+    ...(float && { float }),
+    observe: 'none',
+    output: 'shared',
+    ...(operators.length > 0 && { operator: asIs(...operators) }),
+  };
+}
+
+/** An operator without a module. */
+function operation(name: string, output: OutputRule, operator: OperatorForm): Pattern {
+  return { name, sequence: [], observe: 'none', output, operator };
+}
+
+/**
+ * The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. What graphs do with
+ * a row follows PyTorch's `get_native_backend_config`; beyond it, modules of group normalization, upsampling and flattening
+ * are quantized like the functions PyTorch lists.
+ */
 export const PATTERNS: readonly Pattern[] = [
   { name: 'quant', sequence: [QuantStub], float: QuantStub, observe: 'output', static: quantized.Quantize },
   {
@@ -234,6 +266,8 @@ export const PATTERNS: readonly Pattern[] = [
     qat: qat.Linear,
     qatDynamic: qat.dynamic.Linear,
     observe: 'output',
+    output: 'own',
+    operator: linearOperator(false),
     static: quantized.Linear,
     dynamic: dynamic.Linear,
   },
@@ -244,6 +278,8 @@ export const PATTERNS: readonly Pattern[] = [
     float: intrinsic.LinearReLU,
     qat: intrinsicQat.LinearReLU,
     observe: 'output',
+    output: 'own',
+    operator: linearOperator(true),
     static: quantized.LinearReLU,
     dynamic: dynamic.LinearReLU,
   },
@@ -256,6 +292,7 @@ export const PATTERNS: readonly Pattern[] = [
     float: intrinsic.LinearBn1d,
     qat: intrinsicQat.LinearBn1d,
     observe: 'output',
+    output: 'own',
     static: quantized.Linear,
     dynamic: dynamic.Linear,
   },
@@ -265,6 +302,7 @@ export const PATTERNS: readonly Pattern[] = [
     float: Embedding,
     qat: qat.Embedding,
     observe: 'output',
+    output: 'float',
     static: quantized.Embedding,
     dynamic: quantized.Embedding,
   },
@@ -274,11 +312,14 @@ export const PATTERNS: readonly Pattern[] = [
     float: EmbeddingBag,
     qat: qat.EmbeddingBag,
     observe: 'output',
+    output: 'float',
     static: quantized.EmbeddingBag,
     dynamic: quantized.EmbeddingBag,
   },
   single('transposed conv1d', ConvTranspose1d, quantized.ConvTranspose1d),
   single('transposed conv2d', ConvTranspose2d, quantized.ConvTranspose2d),
+  transposedWithNorm(1, ConvTranspose1d),
+  transposedWithNorm(2, ConvTranspose2d),
   single('bn2d', BatchNorm2d, quantized.BatchNorm2d),
   single('bn3d', BatchNorm3d, quantized.BatchNorm3d),
   {
@@ -287,6 +328,7 @@ export const PATTERNS: readonly Pattern[] = [
     fuse: (bn, relu) => new intrinsic.BNReLU2d(bn, relu),
     float: intrinsic.BNReLU2d,
     observe: 'output',
+    output: 'own',
     static: quantized.BNReLU2d,
   },
   {
@@ -295,23 +337,82 @@ export const PATTERNS: readonly Pattern[] = [
     fuse: (bn, relu) => new intrinsic.BNReLU3d(bn, relu),
     float: intrinsic.BNReLU3d,
     observe: 'output',
+    output: 'own',
     static: quantized.BNReLU3d,
   },
-  single('layer norm', LayerNorm, quantized.LayerNorm),
-  single('group norm', GroupNorm, quantized.GroupNorm),
+  single(
+    'layer norm',
+    LayerNorm,
+    quantized.LayerNorm,
+    through('layerNorm', 'quantized::layer_norm', undefined, { weight: 2, bias: 3, pack: null }),
+  ),
+  single(
+    'group norm',
+    GroupNorm,
+    quantized.GroupNorm,
+    through('groupNorm', 'quantized::group_norm', undefined, { weight: 2, bias: 3, pack: null }),
+  ),
   single('instance norm 1d', InstanceNorm1d, quantized.InstanceNorm1d),
   single('instance norm 2d', InstanceNorm2d, quantized.InstanceNorm2d),
   single('instance norm 3d', InstanceNorm3d, quantized.InstanceNorm3d),
-  single('hardswish', Hardswish, quantized.Hardswish),
-  single('elu', ELU, quantized.ELU),
-  single('leaky relu', LeakyReLU, quantized.LeakyReLU),
+  single('hardswish', Hardswish, quantized.Hardswish, through('hardswish', 'quantized::hardswish')),
+  single(
+    'elu',
+    ELU,
+    quantized.ELU,
+    through('elu', 'quantized::elu', ([x, alpha], scale, zeroPoint) => [x, scale, zeroPoint, alpha]),
+  ),
+  single('leaky relu', LeakyReLU, quantized.LeakyReLU, through('leakyRelu', 'quantized::leaky_relu')),
   single('prelu', PReLU, quantized.PReLU),
-  single('relu6', ReLU6, quantized.ReLU6),
-  { name: 'dropout', sequence: [Dropout], float: Dropout, observe: 'none', static: quantized.Dropout },
-  fixed('sigmoid', Sigmoid, defaultFixedQParamsRange0To1FakeQuant),
-  fixed('hardsigmoid', Hardsigmoid, defaultFixedQParamsRange0To1FakeQuant),
+  {
+    name: 'relu6',
+    sequence: [ReLU6],
+    float: ReLU6,
+    observe: 'output',
+    output: 'shared',
+    operator: asIs('relu6'),
+    static: quantized.ReLU6,
+  },
+  {
+    name: 'dropout',
+    sequence: [Dropout],
+    float: Dropout,
+    observe: 'none',
+    output: 'own',
+    static: quantized.Dropout,
+  },
+  operation('add', 'own', pairOperator('add', false)),
+  operation('add + relu', 'own', pairOperator('add', true)),
+  operation('mul', 'own', pairOperator('mul', false)),
+  operation('mul + relu', 'own', pairOperator('mul', true)),
+  operation('cat', 'shared', asIs('cat')),
+  shared('relu', ReLU, 'relu'),
+  shared('hardtanh', Hardtanh, 'hardtanh'),
+  shared('clamp', null, 'clamp'),
+  shared('identity', Identity),
+  shared('max pool 1d', MaxPool1d, 'maxPool1d'),
+  shared('max pool 2d', MaxPool2d, 'maxPool2d'),
+  shared('average pool 1d', AvgPool1d, 'avgPool1d'),
+  shared('average pool 2d', AvgPool2d, 'avgPool2d'),
+  shared('adaptive average pool 1d', AdaptiveAvgPool1d, 'adaptiveAvgPool1d'),
+  shared('adaptive average pool 2d', AdaptiveAvgPool2d, 'adaptiveAvgPool2d'),
+  shared('interpolate', Upsample, 'interpolate'),
+  shared('mean', null, 'mean'),
+  shared('flatten', Flatten, 'flatten'),
+  shared('unflatten', Unflatten, 'unflatten'),
+  shared('view', null, 'view'),
+  shared('reshape', null, 'reshape'),
+  shared('permute', null, 'permute'),
+  shared('transpose', null, 'transpose'),
+  shared('squeeze', null, 'squeeze'),
+  shared('unsqueeze', null, 'unsqueeze'),
+  shared('stack', null, 'stack'),
+  shared('repeat', null, 'repeat'),
+  shared('contiguous', null, 'contiguous'),
+  fixed('sigmoid', Sigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('sigmoid')),
+  fixed('hardsigmoid', Hardsigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('hardsigmoid')),
   fixed('softmax', Softmax, defaultFixedQParamsRange0To1FakeQuant),
-  fixed('tanh', Tanh, defaultFixedQParamsRangeNeg1To1FakeQuant),
+  fixed('tanh', Tanh, defaultFixedQParamsRangeNeg1To1FakeQuant, asIs('tanh')),
   { name: 'rnn', sequence: [RNN], float: RNN, observe: 'none', dynamic: dynamic.RNN },
   {
     name: 'lstm',
@@ -350,6 +451,24 @@ function indexByClass(patterns: readonly Pattern[]): ReadonlyMap<unknown, Patter
 /** The row that describes a float module or one in training for quantization, by its exact class. */
 export function patternOf(module: AnyModule): Pattern | undefined {
   return byClass.get(module.constructor);
+}
+
+/** An index of the rows that have an operator form. */
+function indexByOperators(patterns: readonly Pattern[]): ReadonlyMap<string, Pattern> {
+  return new Map(patterns.flatMap((p) => (p.operator ? [[p.operator.names.join(), p] as const] : [])));
+}
+
+const byOperators = indexByOperators(PATTERNS);
+
+/**
+ * The row of an operator, or of operators that run one after the other.
+ *
+ * @example
+ * operatorPatternOf('add')?.output; // 'own'
+ * operatorPatternOf('add', 'relu')?.operator?.quantized; // 'quantized::add_relu'
+ */
+export function operatorPatternOf(...names: readonly string[]): Pattern | undefined {
+  return byOperators.get(names.join());
 }
 
 /** Finds the row that describes a module: {@link patternOf}, or one that knows rows of the caller too. */

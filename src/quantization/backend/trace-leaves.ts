@@ -2,7 +2,8 @@ import { registerLeafModules } from '../../fx/index.ts';
 import { Module } from '../../nn/module.ts';
 import * as fakeQuantize from '../fake-quantize/index.ts';
 import * as observers from '../observers/index.ts';
-import { type ModuleClass, PATTERNS } from './patterns.ts';
+import type { ModuleClass } from './pattern.ts';
+import { PATTERNS } from './patterns.ts';
 
 // Tracing records a call of these modules and does not look inside, so that a prepared or converted model keeps its
 // observers and packed weights in the traced one.

@@ -3,13 +3,8 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { zeros } from '../../tensor/creation.ts';
-import {
-  type Pattern,
-  type PatternLookup,
-  patternLookup,
-  patternOf,
-  type QuantizedClass,
-} from '../backend/patterns.ts';
+import type { Pattern, QuantizedClass } from '../backend/pattern.ts';
+import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
 import { WEIGHT_FAKE_QUANT } from '../layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { ObserverBase } from '../observers/observer.ts';

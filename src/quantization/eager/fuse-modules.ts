@@ -2,7 +2,8 @@ import { ArgumentError, QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import { Identity } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
-import { fusionOf, PATTERNS, type Pattern } from '../backend/patterns.ts';
+import type { Pattern } from '../backend/pattern.ts';
+import { fusionOf, PATTERNS } from '../backend/patterns.ts';
 
 /** Options of the transformations: they copy the model unless told to change it in place. */
 export interface TransformOptions {

@@ -1,7 +1,8 @@
 import { QuantizationError } from '../../core/errors.ts';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, EmbeddingBag } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
-import { type Pattern, type PatternLookup, quantizedClasses } from '../backend/patterns.ts';
+import type { Pattern } from '../backend/pattern.ts';
+import { type PatternLookup, quantizedClasses } from '../backend/patterns.ts';
 import { FloatFunctional } from '../float-functional.ts';
 import { Quantize } from '../layers/quantized/index.ts';
 import { ObserverBase } from '../observers/observer.ts';

@@ -1,6 +1,7 @@
 import { ArgumentError } from '../../core/errors.ts';
 import type { AnyModule } from '../../nn/module.ts';
-import { type ModuleClass, patternOf } from '../backend/patterns.ts';
+import type { ModuleClass } from '../backend/pattern.ts';
+import { patternOf } from '../backend/patterns.ts';
 import type { QConfig } from '../qconfig.ts';
 import { QConfigMapping } from '../qconfig-mapping.ts';
 

@@ -2,7 +2,7 @@ import { QuantizationError, ZeropointError } from '../../core/errors.ts';
 import { Embedding, EmbeddingBag } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { isQuantizedDType } from '../../tensor/dtype.ts';
-import type { Pattern } from '../backend/patterns.ts';
+import type { Pattern } from '../backend/pattern.ts';
 import type { ObserverBase } from '../observers/observer.ts';
 import {
   IdentityObserver,

@@ -3,7 +3,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import { Embedding, EmbeddingBag, GRU, GRUCell, Linear, LSTM, LSTMCell, RNNCell } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
-import type { ModuleClass } from '../backend/patterns.ts';
+import type { ModuleClass } from '../backend/pattern.ts';
 import {
   defaultDynamicQConfig,
   float16DynamicQConfig,

@@ -19,7 +19,7 @@ import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { zeros } from '../../../tensor/creation.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import type { ModuleClass } from '../../backend/patterns.ts';
+import type { ModuleClass } from '../../backend/pattern.ts';
 import type { ObserverBase } from '../../observers/observer.ts';
 import {
   adoptBatchNorm,

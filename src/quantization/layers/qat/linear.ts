@@ -3,7 +3,7 @@ import * as intrinsic from '../../../nn/intrinsic/index.ts';
 import type { AnyModule } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import type { ModuleClass } from '../../backend/patterns.ts';
+import type { ModuleClass } from '../../backend/pattern.ts';
 import type { ObserverBase } from '../../observers/observer.ts';
 import {
   attachWeightFakeQuant,

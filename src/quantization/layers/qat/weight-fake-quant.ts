@@ -1,6 +1,6 @@
 import { QuantizationError } from '../../../core/errors.ts';
 import type { AnyModule } from '../../../nn/module.ts';
-import type { ModuleClass } from '../../backend/patterns.ts';
+import type { ModuleClass } from '../../backend/pattern.ts';
 import type { ObserverBase } from '../../observers/observer.ts';
 import { assertValidQConfig, type QConfig } from '../../qconfig.ts';
 

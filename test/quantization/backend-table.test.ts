@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest';
+import { nn, quantization } from '../../src/index.ts';
+import { quantizedImplementations } from '../../src/ops/quantized/table.ts';
+import { operatorPatternOf, patternOf } from '../../src/quantization/backend/patterns.ts';
+
+describe('backend table', () => {
+  test('every row of operators names one that runs on quantized tensors', () => {
+    const rows = quantization.PATTERNS.filter((p) => p.operator);
+    for (const { name, operator } of rows) {
+      const runs = operator?.quantized ?? operator?.names[0];
+      expect(quantizedImplementations, name).toHaveProperty([runs as string]);
+    }
+    expect(rows.length).toBeGreaterThan(40);
+  });
+
+  test('no operator or class has two rows', () => {
+    const operators = quantization.PATTERNS.flatMap((p) => (p.operator ? [p.operator.names.join('+')] : []));
+    const classes = quantization.PATTERNS.flatMap((p) => (p.float ? [p.float] : []));
+    expect(new Set(operators).size).toBe(operators.length);
+    expect(new Set(classes).size).toBe(classes.length);
+  });
+
+  test('a module and the operator that does the same share a row', () => {
+    expect(patternOf(new nn.ReLU())).toBe(operatorPatternOf('relu'));
+    expect(patternOf(new nn.Conv2d(1, 1, 1))).toBe(operatorPatternOf('conv2d'));
+    expect(operatorPatternOf('add', 'relu')?.operator?.quantized).toBe('quantized::add_relu');
+    expect(operatorPatternOf('cat')?.output).toBe('shared');
+    expect(operatorPatternOf('sigmoid')?.fixedOutput).toBeDefined();
+    expect(operatorPatternOf('erf')).toBeUndefined();
+  });
+});
