@@ -1,11 +1,10 @@
-import { ArgumentError, ShapeError } from '../core/errors.ts';
+import { ArgumentError } from '../core/errors.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import type { OpName } from '../ops/signatures/index.ts';
-import { Tensor } from '../tensor/tensor.ts';
-import { batchSource, formatArg } from './code.ts';
+import { bindInputs, describe } from './bind-inputs.ts';
 import type { Graph } from './graph.ts';
 import type { GraphOwner } from './lint.ts';
-import { type Arg, BatchSize, followsBatch, isDict, mapArg, Node, nodesIn } from './node.ts';
+import { type Arg, BatchSize, followsBatch, mapArg, Node, nodesIn } from './node.ts';
 
 /** What an interpreter needs to know besides the graph. */
 export interface InterpreterOptions {
@@ -45,7 +44,9 @@ export class Interpreter {
   /** Runs the whole graph on the inputs and gives back what its output says. */
   run(...inputs: readonly unknown[]): unknown {
     this.env.clear();
-    this.#bindAll(inputs);
+    const { values, batch } = bindInputs(this.graph, inputs, this.#name);
+    this.#batch = batch;
+    for (const [node, value] of values) this.env.set(node, value);
     const { nodes } = this.graph;
     const last = lastUses(nodes);
     for (const node of nodes) {
@@ -125,57 +126,6 @@ export class Interpreter {
     });
   }
 
-  #bindAll(inputs: readonly unknown[]): void {
-    const { inputs: expected, batch } = this.graph;
-    if (inputs.length > expected.length) {
-      throw this.#inputError('inputs', `${expected.length} of them`, String(inputs.length));
-    }
-    for (const [i, input] of expected.entries()) this.#bind(input, inputs[i], `input ${i}`);
-    if (!batch) return;
-    const source = batchSource(this.graph);
-    const first = source && this.env.get(source);
-    if (!(first instanceof Tensor)) return;
-    this.#batch = first.shape[batch.dim];
-    if (batch.fixed !== null && this.#batch !== batch.example) {
-      throw new ShapeError({
-        fn: this.#name,
-        argument: `input ${source?.name}`,
-        expected: `batch size ${batch.example}, the one that was traced`,
-        got: String(this.#batch),
-        fix: `The graph does not run at other sizes: ${batch.fixed}. Trace the model again at the size you need.`,
-      });
-    }
-  }
-
-  #bind(expected: Arg, value: unknown, where: string): void {
-    if (expected instanceof Node) {
-      const { shape } = expected.meta;
-      if (shape && !(value instanceof Tensor)) throw this.#inputError(where, 'a tensor', describe(value));
-      if (shape && (value as Tensor).ndim !== shape.length) {
-        throw this.#inputError(where, `${shape.length} dimensions`, `${(value as Tensor).ndim}`);
-      }
-      this.env.set(expected, value);
-    } else if (Array.isArray(expected)) {
-      if (!Array.isArray(value) || value.length !== expected.length) {
-        throw this.#inputError(where, `a list of ${expected.length}`, describe(value));
-      }
-      for (const [i, item] of expected.entries()) this.#bind(item, value[i], `${where}[${i}]`);
-    } else if (isDict(expected)) {
-      if (
-        typeof value !== 'object' ||
-        value === null ||
-        Object.keys(value).length !== Object.keys(expected).length
-      ) {
-        throw this.#inputError(where, `an object with ${Object.keys(expected).join(', ')}`, describe(value));
-      }
-      for (const [key, item] of Object.entries(expected)) {
-        this.#bind(item, (value as Record<string, unknown>)[key], `${where}.${key}`);
-      }
-    } else if (!Object.is(expected, value) && (expected ?? null) !== (value ?? null)) {
-      throw this.#inputError(where, `${formatArg(expected)}, as it was traced`, describe(value));
-    }
-  }
-
   #inputError(argument: string, expected: string, got: string): ArgumentError {
     return new ArgumentError({ fn: this.#name, argument, expected, got });
   }
@@ -204,10 +154,4 @@ function lastUses(nodes: readonly Node[]): Map<Node, Node[]> {
     last.set(node, fresh);
   }
   return last;
-}
-
-function describe(value: unknown): string {
-  if (value instanceof Tensor) return `a tensor of shape [${value.shape.join(', ')}]`;
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }

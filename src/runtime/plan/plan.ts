@@ -1,0 +1,109 @@
+import type { Graph } from '../../fx/graph.ts';
+import type { GraphOwner } from '../../fx/lint.ts';
+import { type Arg, mapArg, Node } from '../../fx/node.ts';
+import type { Allocation, Engine } from '../../kernels/engine.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Attribute } from '../attributes.ts';
+import { type Bound, PlanBuilder } from './builder.ts';
+import type { Constants } from './constants.ts';
+import { blocksOf, isValue, lowerNode } from './lower.ts';
+import { placeBlocks } from './memory.ts';
+import { ShapePropagation, zerosLike } from './shapes/propagation.ts';
+import { bindCall, placeCall, type RangeRunner, type Step } from './step.ts';
+import { metaOf, readValue, type Value, writeValue } from './value.ts';
+
+/** A step that this thread can run. */
+type Runner = () => void;
+
+const freeOnCollection = new FinalizationRegistry<Allocation>((arena) => arena.free());
+
+/** What a plan is made from. */
+export interface PlanSource {
+  readonly graph: Graph;
+  readonly owner: GraphOwner;
+  readonly attributes: ReadonlyMap<string, Attribute>;
+  readonly constants: Constants;
+}
+
+/**
+ * A program for one set of input shapes: a list of steps over one arena, in which every intermediate result has its place
+ * before anything runs. A run copies the inputs in, walks the steps and copies the results out.
+ */
+export class Plan {
+  readonly engine: Engine;
+  readonly steps: readonly Step[];
+  /** Size of the memory that intermediate results share. */
+  readonly arenaBytes: number;
+  readonly #arena: Allocation;
+  readonly #inputs: readonly (readonly [Node, Value])[];
+  readonly #output: Arg;
+  readonly #results: ReadonlyMap<Node, Bound>;
+  readonly #runners: readonly Runner[];
+
+  constructor(source: PlanSource, inputs: ReadonlyMap<Node, Tensor>, batch: number) {
+    const { graph, owner, attributes, constants } = source;
+    const shapes = new ShapePropagation(graph, owner);
+    shapes.run(...substituted(graph.inputs, inputs));
+    const { metas } = shapes;
+    const builder = new PlanBuilder({ constants, metas, batch, attributes });
+    this.engine = constants.engine;
+    this.#inputs = [...inputs].map(([node, tensor]) => {
+      const value = builder.allocateValue(metaOf(tensor));
+      // Inputs are there before the first step.
+      value.block.first = 0;
+      value.block.last = 0;
+      builder.bind(node, value);
+      return [node, value] as const;
+    });
+    for (const node of graph.nodes) {
+      if (node.op === 'call_function' && !builder.isBound(node)) lowerNode(node, builder);
+    }
+    this.#output = graph.outputNode?.args[0];
+    const results = graph.outputNode?.inputNodes() ?? [];
+    this.#results = new Map(results.map((node) => [node, builder.resolve(node) as Bound]));
+    for (const bound of this.#results.values()) for (const block of blocksOf(bound)) builder.keepToEnd(block);
+    this.arenaBytes = placeBlocks(builder.blocks);
+    this.#arena = this.engine.alloc(this.arenaBytes, 'arena');
+    freeOnCollection.register(this, this.#arena, this);
+    for (const block of builder.blocks) block.ptr += this.#arena.ptr;
+    this.steps = builder.steps;
+    this.#runners = this.steps.map((step) => this.#runner(step));
+  }
+
+  /** Runs every step on the tensors of the placeholders. */
+  run(inputs: ReadonlyMap<Node, unknown>): unknown {
+    const { heap } = this.engine;
+    for (const [node, value] of this.#inputs) writeValue(heap, value, inputs.get(node) as Tensor);
+    for (const run of this.#runners) run();
+    return mapArg(this.#output, (leaf) => {
+      if (!(leaf instanceof Node)) return leaf;
+      const bound = this.#results.get(leaf);
+      if (Array.isArray(bound)) return bound.map((value: Value) => readValue(this.engine.heap, value));
+      return isValue(bound) ? readValue(this.engine.heap, bound) : bound;
+    });
+  }
+
+  /** Gives the arena back. */
+  free(): void {
+    freeOnCollection.unregister(this);
+    this.#arena.free();
+  }
+
+  #runner(step: Step): Runner {
+    if (step.kind === 'operator') return step.run;
+    const calls = step.calls.map((call): [RangeRunner, number] => [
+      bindCall(placeCall(call), this.engine.kernels),
+      call.units,
+    ]);
+    return () => {
+      for (const [run, units] of calls) run(0, units);
+    };
+  }
+}
+
+/** The inputs of a run with zeros in place of tensors. */
+function substituted(expected: readonly Arg[], inputs: ReadonlyMap<Node, Tensor>): unknown[] {
+  return expected.map((arg) =>
+    mapArg(arg, (leaf) => (leaf instanceof Node ? zerosLike(metaOf(inputs.get(leaf) as Tensor)) : leaf)),
+  );
+}

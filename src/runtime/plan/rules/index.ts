@@ -1,0 +1,13 @@
+import { DYNAMIC_RULES } from './dynamic.ts';
+import { FLOAT_RULES } from './float.ts';
+import { INT8_RULES } from './int8.ts';
+import { MOVEMENT_RULES } from './movement.ts';
+import type { LoweringRule, LoweringRules } from './rule.ts';
+
+/** Tables in the order they are asked: an operator on quantized tensors has another rule than on float ones. */
+const TABLES: readonly LoweringRules[] = [MOVEMENT_RULES, INT8_RULES, FLOAT_RULES, DYNAMIC_RULES];
+
+/** The rules for an operator; the first that applies takes it. */
+export function rulesFor(target: unknown): readonly LoweringRule[] {
+  return TABLES.flatMap((table) => (table as Readonly<Record<string, LoweringRule>>)[target as string] ?? []);
+}
