@@ -16,7 +16,6 @@ export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
 export { type PrepareOptions, prepare } from './eager/prepare.ts';
 export { prepareQat } from './eager/prepare-qat.ts';
-export { propagateQConfig, type QConfigDict, type QConfigSpec } from './eager/propagate-qconfig.ts';
 export {
   type DynamicDType,
   type DynamicOptions,
@@ -28,6 +27,7 @@ export { quantizeQat } from './eager/quantize-qat.ts';
 export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';
 export * from './observers/index.ts';
+export { propagateQConfig, type QConfigDict, type QConfigSpec } from './propagate-qconfig.ts';
 export * from './qconfig.ts';
 export {
   type ObjectType,

@@ -2,7 +2,7 @@ import { formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import { patternLookup, quantizedClasses } from '../quantization/backend/patterns.ts';
-import { recordedReason } from '../quantization/eager/notes.ts';
+import { recordedReason } from '../quantization/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
 
 /** What became of one module. */

@@ -7,12 +7,13 @@ import type { Pattern, QuantizedClass } from '../backend/pattern.ts';
 import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
 import { WEIGHT_FAKE_QUANT } from '../layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
+import { recordNotes, refuseNotes } from '../notes.ts';
 import { ObserverBase } from '../observers/observer.ts';
 import { activationIsMemoryless } from '../qconfig.ts';
+import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
 import type { TransformOptions } from './fuse-modules.ts';
-import { notesOf, recordNotes, refuseNotes } from './notes.ts';
+import { notesOf } from './notes.ts';
 import { observeInput, observeOutput, requireQConfig } from './prepare.ts';
-import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
 
 /** What the conversions take. */
 export interface SwapOptions extends TransformOptions {

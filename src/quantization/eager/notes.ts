@@ -1,22 +1,13 @@
-import { QuantizationError } from '../../core/errors.ts';
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, EmbeddingBag } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import type { Pattern } from '../backend/pattern.ts';
 import { type PatternLookup, quantizedClasses } from '../backend/patterns.ts';
 import { FloatFunctional } from '../float-functional.ts';
 import { Quantize } from '../layers/quantized/index.ts';
+import type { Note } from '../notes.ts';
 import { ObserverBase } from '../observers/observer.ts';
+import { isDynamicQConfig } from '../qconfig-support.ts';
 import { DeQuantStub, QuantStub } from '../stubs.ts';
-import { isDynamicQConfig } from './qconfig-support.ts';
-
-/** Something about one module that quantization leaves as it is, and why. */
-export interface Note {
-  readonly path: string;
-  readonly type: string;
-  readonly reason: string;
-  /** What to do about it; null where the user asked for it. */
-  readonly fix: string | null;
-}
 
 /** How a walk over a model finds rows, and which form is being made. */
 interface Walk {
@@ -125,41 +116,4 @@ function whyFloat(
     reason: 'no quantized form of this class',
     fix: `Describe one in the option patterns, or ${keep}.`,
   };
-}
-
-/**
- * Throws where a note is not what the user asked for: what `strict` means.
- *
- * @throws {@link QuantizationError} with every such module, its reason and the fix; `modulePath` is the first one's.
- */
-export function refuseNotes(fn: string, notes: readonly Note[]): void {
-  const open = notes.filter((n) => n.fix !== null);
-  if (open.length === 0) return;
-  const error = new QuantizationError({
-    fn,
-    argument: 'model',
-    expected: 'every layer that a qconfig reached to be quantized (strict)',
-    got: open.map((n) => `${n.path || '(root)'}: ${n.type}: ${n.reason}`).join('; '),
-    fix: [...new Set(open.map((n) => n.fix))].join(' '),
-  });
-  error.locate(open[0].path, open[0].type);
-  throw error;
-}
-
-const NOTE = Symbol('why this module was left as it is');
-
-/** Writes each note down on its module, so that `coverage` can tell after the qconfigs are gone. */
-export function recordNotes(model: AnyModule, notes: readonly Note[]): void {
-  for (const note of notes) {
-    Object.defineProperty(model.getSubmodule(note.path), NOTE, {
-      value: note,
-      writable: true,
-      configurable: true,
-    });
-  }
-}
-
-/** The reason that the last `prepare`, `convert` or `quantizeDynamic` gave for leaving a module as it is. */
-export function recordedReason(module: AnyModule): string | undefined {
-  return (module as unknown as Record<symbol, Note | undefined>)[NOTE]?.reason;
 }

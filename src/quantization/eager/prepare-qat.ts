@@ -3,10 +3,11 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { patternLookup } from '../backend/patterns.ts';
 import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
+import { type Note, recordNotes, refuseNotes } from '../notes.ts';
+import { propagateQConfig } from '../propagate-qconfig.ts';
 import { swap } from './convert.ts';
-import { type Note, notesOf, recordNotes, refuseNotes } from './notes.ts';
+import { notesOf } from './notes.ts';
 import { attachObservers, givenQConfigs, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
-import { propagateQConfig } from './propagate-qconfig.ts';
 
 /**
  * Swaps every layer that has a `qconfig` for its training form, whose weight is fake-quantized on every call, and attaches

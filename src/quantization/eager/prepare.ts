@@ -3,11 +3,12 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../../nn/module.ts';
 import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
+import { recordNotes, refuseNotes } from '../notes.ts';
+import { propagateQConfig, type QConfigDict } from '../propagate-qconfig.ts';
 import type { QConfigMapping } from '../qconfig-mapping.ts';
+import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
 import type { TransformOptions } from './fuse-modules.ts';
-import { notesOf, recordNotes, refuseNotes } from './notes.ts';
-import { propagateQConfig, type QConfigDict } from './propagate-qconfig.ts';
-import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
+import { notesOf } from './notes.ts';
 
 /** Options of {@link prepare}. */
 export interface PrepareOptions extends TransformOptions {

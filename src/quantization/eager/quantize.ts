@@ -4,6 +4,7 @@ import { Embedding, EmbeddingBag, GRU, GRUCell, Linear, LSTM, LSTMCell, RNNCell 
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import type { ModuleClass } from '../backend/pattern.ts';
+import { propagateQConfig, type QConfigSpec, requirePaths } from '../propagate-qconfig.ts';
 import {
   defaultDynamicQConfig,
   float16DynamicQConfig,
@@ -14,7 +15,6 @@ import {
 } from '../qconfig.ts';
 import { convert, type SwapOptions, swapModules } from './convert.ts';
 import { givenQConfigs, type PrepareOptions, prepare } from './prepare.ts';
-import { propagateQConfig, type QConfigSpec, requirePaths } from './propagate-qconfig.ts';
 
 /** What to quantize dynamically: classes and names, or a map from them to qconfigs. */
 export type DynamicSpec = Iterable<string | ModuleClass> | QConfigSpec;

@@ -1,9 +1,9 @@
-import { ArgumentError } from '../../core/errors.ts';
-import type { AnyModule } from '../../nn/module.ts';
-import type { ModuleClass } from '../backend/pattern.ts';
-import { patternOf } from '../backend/patterns.ts';
-import type { QConfig } from '../qconfig.ts';
-import { QConfigMapping } from '../qconfig-mapping.ts';
+import { ArgumentError } from '../core/errors.ts';
+import type { AnyModule } from '../nn/module.ts';
+import type { ModuleClass } from './backend/pattern.ts';
+import { patternOf } from './backend/patterns.ts';
+import type { QConfig } from './qconfig.ts';
+import { QConfigMapping } from './qconfig-mapping.ts';
 
 /** QConfigs by dotted module name (`''` for the whole model) or by class; null keeps what it names float. */
 export type QConfigSpec = ReadonlyMap<string | ModuleClass, QConfig | null>;

@@ -1,18 +1,18 @@
-import { QuantizationError, ZeropointError } from '../../core/errors.ts';
-import { Embedding, EmbeddingBag } from '../../nn/index.ts';
-import type { AnyModule } from '../../nn/module.ts';
-import { isQuantizedDType } from '../../tensor/dtype.ts';
-import type { Pattern } from '../backend/pattern.ts';
-import type { ObserverBase } from '../observers/observer.ts';
+import { QuantizationError, ZeropointError } from '../core/errors.ts';
+import { Embedding, EmbeddingBag } from '../nn/index.ts';
+import type { AnyModule } from '../nn/module.ts';
+import { isQuantizedDType } from '../tensor/dtype.ts';
+import type { Pattern } from './backend/pattern.ts';
+import type { ObserverBase } from './observers/observer.ts';
 import {
   IdentityObserver,
   NoopObserver,
   PlaceholderObserver,
   RecordingObserver,
   ReuseInputObserver,
-} from '../observers/passive.ts';
-import { isPerChannelScheme } from '../observers/uniform.ts';
-import { assertValidQConfig, type QConfig } from '../qconfig.ts';
+} from './observers/passive.ts';
+import { isPerChannelScheme } from './observers/uniform.ts';
+import { assertValidQConfig, type QConfig } from './qconfig.ts';
 
 const MEASURE_NOTHING = [
   IdentityObserver,
