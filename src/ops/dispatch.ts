@@ -46,6 +46,11 @@ export function withInterpreter<T>(interpreter: Interpreter, body: () => T): T {
   }
 }
 
+/** True where no interpreter stands above this one: nothing traces or intercepts what runs. */
+export function isTopmost(interpreter: Interpreter): boolean {
+  return stack[stack.length - 1] === interpreter;
+}
+
 /** The tensors among an operator's arguments, in order; lists of tensors are opened. */
 export function tensorArguments(args: readonly unknown[]): Tensor[] {
   const found: Tensor[] = [];

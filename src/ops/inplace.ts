@@ -6,6 +6,7 @@ import { copyStrided, encodeNumbers, type Tensor } from '../tensor/tensor.ts';
 import { dispatch } from './dispatch.ts';
 import { convert } from './float/elementwise/map.ts';
 import { isGradEnabled, noGrad } from './grad-mode.ts';
+import { integersOverwritten } from './integers.ts';
 import { installMethods } from './methods/install.ts';
 
 declare module '../tensor/tensor.ts' {
@@ -74,6 +75,7 @@ export function overwrite(target: Tensor, source: Tensor, fn: string): Tensor {
   const from = values.storage.buffer === target.storage.buffer ? values.storage.slice() : values.storage;
   const strides = broadcastStrides(values.shape, values.strides, target.shape);
   copyStrided(from, values.offset, strides, target.storage, target.offset, target.strides, target.shape);
+  integersOverwritten(target, source);
   return target;
 }
 
@@ -109,6 +111,7 @@ function fillRandom(x: Tensor, fn: string, draw: (into: Float32Array | Float64Ar
   draw(values);
   const rowMajor = contiguousStrides(x.shape);
   copyStrided(encodeNumbers(values, x.dtype), 0, rowMajor, x.storage, x.offset, x.strides, x.shape);
+  integersOverwritten(x, null);
   return x;
 }
 
@@ -167,5 +170,6 @@ function fill(x: Tensor, value: number, fn: string): Tensor {
   const from = encodeNumbers([value], x.dtype);
   const still = x.shape.map(() => 0);
   copyStrided(from, 0, still, x.storage, x.offset, x.strides, x.shape);
+  integersOverwritten(x, null);
   return x;
 }

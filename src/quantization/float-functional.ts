@@ -6,6 +6,7 @@ import { dispatch } from '../ops/dispatch.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import type { StateDict } from '../tensor/state.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { evaluateInIntegers, isRounding } from './fake-quantize/integer-evaluation.ts';
 import { loadOutputQParams, saveOutputQParams } from './layers/state.ts';
 import './module-qconfig.ts';
 import { observedQParams } from './observed-qparams.ts';
@@ -39,7 +40,7 @@ export class FloatFunctional extends Module {
 
   /** a + b, observed. */
   add(a: Tensor, b: Tensor): Tensor {
-    return this.activation_post_process(dispatch('add', a, b, 1));
+    return observed(this, dispatch('add', a, b, 1), [a, b], (q, x, y) => q.add(x, y));
   }
 
   /** a + b for a plain number b; not observed, the quantized result reuses a's scale. */
@@ -50,7 +51,7 @@ export class FloatFunctional extends Module {
 
   /** a · b, observed. */
   mul(a: Tensor, b: Tensor): Tensor {
-    return this.activation_post_process(dispatch('mul', a, b));
+    return observed(this, dispatch('mul', a, b), [a, b], (q, x, y) => q.mul(x, y));
   }
 
   /** a · b for a plain number b; not observed. */
@@ -61,13 +62,28 @@ export class FloatFunctional extends Module {
 
   /** Concatenation along `dim`, observed. */
   cat(tensors: readonly Tensor[], dim = 0): Tensor {
-    return this.activation_post_process(dispatch('cat', tensors, dim));
+    return observed(this, dispatch('cat', tensors, dim), tensors, (q, ...parts) => q.cat(parts, dim));
   }
 
   /** relu(a + b), observed after the relu. */
   addRelu(a: Tensor, b: Tensor): Tensor {
-    return this.activation_post_process(dispatch('relu', dispatch('add', a, b, 1)));
+    const sum = dispatch('relu', dispatch('add', a, b, 1));
+    return observed(this, sum, [a, b], (q, x, y) => q.addRelu(x, y));
   }
+}
+
+/** A result, observed; in evaluation mode, where it is rounded, what the quantized operation computes. */
+function observed(
+  module: FloatFunctional,
+  result: Tensor,
+  operands: readonly Tensor[],
+  compute: (quantized: QFunctional, ...operands: Tensor[]) => Tensor,
+): Tensor {
+  const rounding = module.activation_post_process;
+  const y = rounding(result);
+  if (!module.training && isRounding(rounding))
+    evaluateInIntegers(rounding, y, operands, (...x) => compute(QFunctional.fromFloat(module), ...x));
+  return y;
 }
 
 /**

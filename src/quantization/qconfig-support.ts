@@ -35,7 +35,7 @@ export function isDynamicQConfig(qconfig: QConfig | null | undefined): boolean {
  * @throws {@link QuantizationError} naming the module path and the qconfig to use instead.
  */
 export function requireStaticQConfig(
-  fn: 'prepare' | 'convert',
+  fn: 'prepare' | 'prepareQat' | 'convert',
   module: AnyModule,
   path: string,
   pattern: Pattern,
@@ -56,7 +56,7 @@ export function requireStaticQConfig(
 
 function faultOf(
   observer: ObserverBase,
-  fn: 'prepare' | 'convert',
+  fn: 'prepare' | 'prepareQat' | 'convert',
 ): { readonly expected: string; readonly got: string; readonly fix: string } | null {
   const fix = 'Use getDefaultQConfig(), or set the qconfig of this module to null to keep it float.';
   const { dtype } = observer;

@@ -1,5 +1,6 @@
 import { type AnyModule, Module } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { leaveIntegers } from './fake-quantize/integer-evaluation.ts';
 import type { QConfig } from './qconfig.ts';
 
 /**
@@ -36,7 +37,7 @@ export class DeQuantStub extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return x;
+    return this.training ? x : leaveIntegers(x);
   }
 }
 

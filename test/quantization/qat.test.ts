@@ -1,6 +1,6 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import '../../src/autograd/index.ts';
-import { Generator, manualSeed } from '../../src/core/random.ts';
+import { manualSeed } from '../../src/core/random.ts';
 import { create, modelInfo, type QuantizableModel } from '../../src/models/index.ts';
 import { type AnyModule, Module } from '../../src/nn/module.ts';
 import * as nn from '../../src/nn-public.ts';
@@ -26,7 +26,6 @@ import {
   quantizeQat,
 } from '../../src/quantization/index.ts';
 import { rand, randn, tensor } from '../../src/tensor/creation.ts';
-import { isPerChannel } from '../../src/tensor/qparams.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
 const { qat } = nn.intrinsic;
@@ -86,69 +85,6 @@ function trained(seed: number, qconfig = getDefaultQatQConfig()): Net {
   return prepared.eval();
 }
 
-const notes: string[] = [];
-afterAll(() => console.log(`converted against fake-quantized:\n  ${notes.join('\n  ')}`));
-
-describe('a converted model computes what the fake-quantized one predicts', () => {
-  const qconfigs = {
-    wasm: getDefaultQatQConfig(),
-    'wasm, version 0': getDefaultQatQConfig('wasm', 0),
-    qnnpack: getDefaultQatQConfig('qnnpack'),
-    symmetric: defaultPerChannelSymmetricQnnpackQatQConfig,
-  };
-  test.each(Object.entries(qconfigs))('%s', (name, qconfig) => {
-    const prepared = trained(5, qconfig);
-    const records = new Map<string, { input: Tensor; output: Tensor }>();
-    for (const [path, m] of prepared.namedModules()) {
-      if (m.activationPostProcess && !(m instanceof FloatFunctional) && !/post_process|fake_quant/.test(path))
-        m.registerForwardHook((_m, inputs, output) => {
-          records.set(path, { input: inputs[0] as Tensor, output: output as Tensor });
-          return undefined;
-        });
-    }
-    const x = randn([64, 3, 16, 16], { generator: new Generator(77) });
-    const simulated = noGrad(() => prepared(x));
-    const simulatedRecords = new Map(records);
-    records.clear();
-    prepared.apply(disableObserver);
-    const converted = convert(prepared);
-    const computed = noGrad(() => converted(x));
-    const integerRecords = new Map(records);
-    // Layer by layer, on the very integers that the simulation saw.
-    let [elements, off, margin] = [0, 0, 0];
-    for (const [path, { input, output }] of simulatedRecords) {
-      const layer = converted.getSubmodule(path);
-      const q = (integerRecords.get(path) as { input: Tensor }).input;
-      const exact = q.isQuantized ? noGrad(() => quantizeLike(input, q)) : input;
-      const y = noGrad(() => layer.forward(exact)) as Tensor;
-      const ours = dispatch('intRepr', y).numbers();
-      const expected = dispatch('intRepr', quantizeLike(output, y)).numbers();
-      const before = (noGrad(() => prepared.getSubmodule(path).forward(input)) as Tensor).numbers();
-      elements += ours.length;
-      for (let i = 0; i < ours.length; i++) {
-        if (ours[i] === expected[i]) continue;
-        off++;
-        const steps = Math.abs(before[i] / y.qScale());
-        const toTie = Math.abs(steps - Math.floor(steps) - 0.5);
-        expect(toTie, path).toBeLessThan(biasStep(layer, q) / y.qScale() / 2 + 1e-4);
-        margin = Math.max(margin, toTie);
-        expect(Math.abs(ours[i] - expected[i]), path).toBe(1);
-      }
-    }
-    // Two things are not simulated: kernels round the bias to a multiple of input scale · weight scale, and sum exactly
-    // where training sums in float32. Both matter only next to a tie.
-    expect(off / elements).toBeLessThan(5e-4);
-    const [a, b] = [simulated.numbers(), computed.numbers()];
-    const step = (converted.fc3 as unknown as { scale: number }).scale;
-    const steps = Array.from(a, (v, i) => Math.round(Math.abs(v - b[i]) / step));
-    const outputsOff = steps.filter((s) => s > 0).length;
-    expect(Math.max(...steps)).toBeLessThanOrEqual(1);
-    notes.push(
-      `${name}: layer by layer ${off} of ${elements} integers differ, all within ${margin.toExponential(1)} steps of a tie; end to end ${outputsOff} of ${steps.length}`,
-    );
-  });
-});
-
 describe('every convolution fused for training converts to what it simulates', () => {
   const ranks = [
     [nn.Conv1d, nn.BatchNorm1d],
@@ -174,13 +110,11 @@ describe('every convolution fused for training converts to what it simulates', (
     const x = randn(shape);
     const simulated = noGrad(() => prepared(x)).numbers();
     const converted = convert(prepared);
-    const layer = converted.module.children()[0] as unknown as { typeName: string; scale: number };
+    const layer = converted.module.children()[0] as AnyModule;
     const relu = c.after.includes('relu') ? 'ReLU' : '';
     expect(layer.typeName).toBe(`QuantizedConv${relu}${c.rank}d`);
     const computed = noGrad(() => converted(x)).numbers();
-    const steps = Array.from(computed, (v, i) => Math.round(Math.abs(v - simulated[i]) / layer.scale));
-    expect(steps.filter((s) => s > 1)).toEqual([]);
-    expect(steps.filter((s) => s === 1).length).toBeLessThanOrEqual(Math.ceil(steps.length / 500));
+    expect(computed).toEqual(simulated);
     expect(new Set(simulated).size).toBeGreaterThan(20);
   });
 });
@@ -363,11 +297,7 @@ describe('convert', () => {
 
   test('embeddings keep the rows that training looked up', () => {
     const words = tensor([0, 19, 3, 7], { dtype: 'int64' });
-    // Four-bit tables hold their scales and offsets in half precision.
-    for (const [qconfig, tolerance] of [
-      [defaultEmbeddingQatQConfig, 1e-6],
-      [defaultEmbeddingQatQConfig4bit, 2e-3],
-    ] as const) {
+    for (const qconfig of [defaultEmbeddingQatQConfig, defaultEmbeddingQatQConfig4bit]) {
       manualSeed(3);
       const model = new nn.Sequential(new nn.Embedding(20, 8));
       model.qconfig = qconfig;
@@ -381,11 +311,7 @@ describe('convert', () => {
       const simulated = prepared.eval()(words).numbers();
       const converted = convert(prepared);
       expect(converted.children()[0].typeName).toBe('QuantizedEmbedding');
-      converted(words)
-        .numbers()
-        .forEach((v, i) => {
-          expect(Math.abs(v - simulated[i])).toBeLessThan(tolerance);
-        });
+      expect(converted(words).numbers()).toEqual(simulated);
     }
   });
 
@@ -413,14 +339,10 @@ describe('convert', () => {
       expect(prepared.parameters().every((p) => p.grad)).toBe(true);
       sgd.step();
     }
-    prepared.eval();
+    prepared.eval().apply(disableObserver);
     const x = randn([5, 2, 8]);
     const simulated = prepared(x).numbers();
-    const converted = convert(prepared);
-    const computed = converted(x).numbers();
-    const step = (converted.fc as unknown as { scale: number }).scale;
-    for (let i = 0; i < computed.length; i++)
-      expect(Math.abs(computed[i] - simulated[i]) / step).toBeLessThan(2.5);
+    expect(convert(prepared)(x).numbers()).toEqual(simulated);
   });
 
   test('layers trained for dynamic quantization become dynamic', () => {
@@ -508,16 +430,4 @@ test.each(names)('%s fuses in training mode, trains and converts', (name) => {
 function withQConfig<M extends AnyModule>(model: M): M {
   model.qconfig = getDefaultQatQConfig();
   return model;
-}
-
-/** What the kernels of a layer round its bias to a multiple of. */
-function biasStep(layer: AnyModule, input: Tensor): number {
-  const { qparams } = (layer as unknown as { weight(): Tensor }).weight();
-  const scales = isPerChannel(qparams!) ? Array.from(qparams!.scales) : [qparams!.scale];
-  return input.qScale() * Math.max(...scales);
-}
-
-/** A fake-quantized tensor as the integers it stands for, with the parameters of `like`. */
-function quantizeLike(x: Tensor, like: Tensor): Tensor {
-  return dispatch('quantizePerTensor', x, like.qScale(), like.qZeroPoint(), like.dtype as 'quint8');
 }

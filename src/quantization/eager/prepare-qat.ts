@@ -5,6 +5,7 @@ import { patternLookup } from '../backend/patterns.ts';
 import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import { type Note, recordNotes, refuseNotes } from '../notes.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
+import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
 import { swap } from './convert.ts';
 import { notesOf } from './notes.ts';
 import { attachObservers, givenQConfigs, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
@@ -13,6 +14,9 @@ import { attachObservers, givenQConfigs, type PrepareOptions, requireQConfig, ta
  * Swaps every layer that has a `qconfig` for its training form, whose weight is fake-quantized on every call, and attaches
  * fake-quantizes to the outputs. Train the result, then `convert` it. Parameters stay the model's own when `inplace`, so an
  * optimizer may be made before or after. Source: `torch.ao.quantization.prepare_qat`.
+ *
+ * In evaluation mode the model predicts what `convert` will make of it, to the integer, as long as its observers rest (or each
+ * layer runs once a call).
  *
  * @throws {@link QuantizationError} where the model is in evaluation mode, or no module has a qconfig.
  * @example
@@ -46,6 +50,11 @@ export function prepareQat<M extends AnyModule>(model: M, options: PrepareOption
     ...parts.namedModules().flatMap(([path, m]) => (lookup(m)?.qat ? unsimulated(path, m) : [])),
   ];
   if (options.strict) refuseNotes('prepareQat', notes);
+  for (const [path, module] of parts.namedModules()) {
+    const pattern = lookup(module);
+    if (pattern?.static && !pattern.qat && !isDynamicQConfig(module.qconfig))
+      requireStaticQConfig('prepareQat', module, path, pattern);
+  }
   const swapped = swap(parts, '', 'qat', lookup);
   recordNotes(swapped, notes);
   attachObservers(swapped, lookup);

@@ -1,12 +1,16 @@
 import { ArgumentError, QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../../nn/module.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { type PatternLookup, patternLookup, patternOf } from '../backend/patterns.ts';
+import { evaluateInIntegers, evaluateWeightOnly, isRounding } from '../fake-quantize/integer-evaluation.ts';
+import { Embedding, EmbeddingBag } from '../layers/qat/index.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { recordNotes, refuseNotes } from '../notes.ts';
 import { propagateQConfig, type QConfigDict } from '../propagate-qconfig.ts';
 import type { QConfigMapping } from '../qconfig-mapping.ts';
 import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
+import { QuantStub } from '../stubs.ts';
 import type { TransformOptions } from './fuse-modules.ts';
 import { notesOf } from './notes.ts';
 
@@ -26,9 +30,30 @@ export interface PrepareOptions extends TransformOptions {
   readonly strict?: boolean;
 }
 
-/** The hook that shows a module's output to its observer; what the observer returns goes on. */
-export const observeOutput: ForwardHook = (module, _inputs, output) =>
-  module.activationPostProcess?.(output as never);
+/**
+ * The hook that shows a module's output to its observer; what the observer returns goes on. In evaluation mode that is, where
+ * it is rounded, what the module's quantized form computes.
+ */
+export const observeOutput: ForwardHook = (module, inputs, output) => {
+  const observed = module.activationPostProcess?.(output as never) as Tensor | undefined;
+  if (observed && !module.training) evaluateQuantized(module, inputs, observed);
+  return observed;
+};
+
+/** Gives a module's simulated output the values of the form that {@link convert} would put in its place. */
+function evaluateQuantized(module: AnyModule, inputs: readonly unknown[], output: Tensor): void {
+  const rounding = module.activationPostProcess;
+  const { weightFakeQuant } = module as { weightFakeQuant?: AnyModule };
+  if (weightFakeQuant && !isRounding(weightFakeQuant)) return;
+  const pattern = patternOf(module);
+  const form = pattern?.static;
+  const compute = (...x: any[]): Tensor => (form ? form.fromFloat(module) : module).forward(...x);
+  if (isRounding(rounding)) {
+    if (module instanceof QuantStub) evaluateInIntegers(rounding, output, [], () => compute(...inputs));
+    else evaluateInIntegers(rounding, output, inputs, form || pattern?.fixedOutput ? compute : null);
+  } else if (module instanceof Embedding || module instanceof EmbeddingBag)
+    evaluateWeightOnly(output, () => compute(...inputs));
+}
 
 /**
  * Attaches observers to everything that has a `qconfig` and a row in the backend table. Run representative data

@@ -9,8 +9,10 @@ import { dispatch } from '../../../ops/dispatch.ts';
 import { dropout } from '../../../ops/functions/layer/dropout.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
 import { zeros } from '../../../tensor/creation.ts';
+import type { QuantizedDType } from '../../../tensor/dtype.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
+import { standAlong } from '../../fake-quantize/integer-evaluation.ts';
 import { FloatFunctional } from '../../float-functional.ts';
 import { MinMaxObserver } from '../../observers/min-max.ts';
 import { DeQuantStub, QuantStub } from '../../stubs.ts';
@@ -107,7 +109,10 @@ export class MultiheadAttention extends FloatMultiheadAttention {
     const [target, batch] = q.shape;
     const source = key.shape[0];
     const extend = (x: Tensor, bias: Tensor | null): Tensor => {
-      const wide = bias ? dispatch('cat', [x, dispatch('expand', bias, [1, batch, embedDim])], 0) : x;
+      const row = (b: Tensor): Tensor => dispatch('expand', b, [1, batch, embedDim]);
+      const wide = bias
+        ? dispatch('cat', [x, standAlong(row(bias), x, () => row(quantizeBias(bias)))], 0)
+        : x;
       return this.addZeroAttn ? dispatch('cat', [wide, zerosLikeRow(wide)], 0) : wide;
     };
     const heads = (x: Tensor): Tensor => {
@@ -135,8 +140,9 @@ export class MultiheadAttention extends FloatMultiheadAttention {
 /** One time step of zeros on the grid of `x`. */
 function zerosLikeRow(x: Tensor): Tensor {
   const row = zeros([1, ...x.shape.slice(1)]);
-  if (x.dtype !== 'quint8' && x.dtype !== 'qint8') return row;
-  return dispatch('quantizePerTensor', row, x.qScale(), x.qZeroPoint(), x.dtype);
+  const quantized = (q: Tensor): Tensor =>
+    dispatch('quantizePerTensor', row, q.qScale(), q.qZeroPoint(), q.dtype as QuantizedDType);
+  return x.isQuantized ? quantized(x) : standAlong(row, x, quantized);
 }
 
 /**

@@ -3,8 +3,9 @@ import { Module } from '../../../nn/module.ts';
 import type { Parameter } from '../../../nn/parameter.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { zeros } from '../../../tensor/creation.ts';
-import { isQuantizedDType } from '../../../tensor/dtype.ts';
+import type { QuantizedDType } from '../../../tensor/dtype.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
+import { standAlong } from '../../fake-quantize/integer-evaluation.ts';
 import { FloatFunctional } from '../../float-functional.ts';
 
 /** Hidden and cell state. */
@@ -13,7 +14,9 @@ export type LSTMState = readonly [h: Tensor, c: Tensor];
 /** Zeros as `like` is: float, or quantized with scale 1 and zero point 0. */
 export function zeroState(shape: readonly number[], like: Tensor): Tensor {
   const state = zeros(shape);
-  return isQuantizedDType(like.dtype) ? dispatch('quantizePerTensor', state, 1, 0, like.dtype) : state;
+  const quantized = ({ dtype }: Tensor): Tensor =>
+    dispatch('quantizePerTensor', state, 1, 0, dtype as QuantizedDType);
+  return like.isQuantized ? quantized(like) : standAlong(state, like, quantized);
 }
 
 /**
