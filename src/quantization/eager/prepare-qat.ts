@@ -4,11 +4,12 @@ import type { AnyModule } from '../../nn/module.ts';
 import { patternLookup } from '../backend/patterns.ts';
 import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import { type Note, recordNotes, refuseNotes } from '../notes.ts';
+import { attachObservers, takeApart } from '../observation.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
 import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
-import { swap } from './convert.ts';
+import { swap } from '../swap.ts';
 import { notesOf } from './notes.ts';
-import { attachObservers, givenQConfigs, type PrepareOptions, requireQConfig, takeApart } from './prepare.ts';
+import { givenQConfigs, type PrepareOptions, requireQConfig } from './prepare.ts';
 
 /**
  * Swaps every layer that has a `qconfig` for its training form, whose weight is fake-quantized on every call, and attaches
