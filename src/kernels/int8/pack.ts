@@ -59,6 +59,19 @@ interface DynamicState {
   readonly floatBias: number;
 }
 
+/** Where the panels of a dynamic layer lie, and what their headers are made from. */
+export interface DynamicAddresses {
+  readonly panels: number;
+  readonly panelBytes: number;
+  readonly count: number;
+  /** Σ(w − zero point) per channel, int32, padded to whole panels. */
+  readonly sums: number;
+  /** Weight scale per channel, float32, padded. */
+  readonly scales: number;
+  /** Bias per channel, float32, padded. */
+  readonly floatBias: number;
+}
+
 const freeOnCollection = new FinalizationRegistry<Allocation[]>((owned) => {
   for (const allocation of owned) allocation.free();
 });
@@ -230,29 +243,24 @@ export class PackedConvWeights {
    */
   prepareDynamic(fn: string, inputScale: number, inputZeroPoint: number): number {
     this.#checkLive(fn);
-    if (!this.#dynamic) {
-      throw new KernelError({
-        fn,
-        argument: 'packed',
-        expected: 'a previous setDynamicQuantization',
-        got: 'none',
-      });
-    }
+    const { panels, panelBytes, count, sums, scales, floatBias } = this.dynamicAddresses(fn);
+    const { kernels } = this.engine;
+    kernels.panel_set_input(panels, panelBytes, count, sums, scales, inputZeroPoint, inputScale);
+    return floatBias;
+  }
+
+  /**
+   * Where a plan's kernels find what {@link prepareDynamic} rewrites and reads. They rewrite the panels before every use, so
+   * they may be shared with calls of {@link prepareDynamic}.
+   */
+  dynamicAddresses(fn: string): DynamicAddresses {
+    this.#checkLive(fn);
+    if (!this.#dynamic) throw notDynamic(fn);
     const { panelBytes, panelGroups, panelsPerGroup } = this.format;
     const { sums, scales, floatBias } = this.#dynamic;
-    const count = panelGroups * panelsPerGroup;
-    this.engine.kernels.panel_set_input(
-      this.ptr,
-      panelBytes,
-      count,
-      sums,
-      scales,
-      inputZeroPoint,
-      inputScale,
-    );
     this.#headers = null;
     this.#prepared = null;
-    return floatBias;
+    return { panels: this.ptr, panelBytes, count: panelGroups * panelsPerGroup, sums, scales, floatBias };
   }
 
   /**
@@ -318,6 +326,15 @@ export class PackedConvWeights {
       got: 'weights that were freed',
     });
   }
+}
+
+function notDynamic(fn: string): KernelError {
+  return new KernelError({
+    fn,
+    argument: 'packed',
+    expected: 'a previous setDynamicQuantization',
+    got: 'none',
+  });
 }
 
 function sameNumbers(a: ArrayLike<number> | null, b: ArrayLike<number> | null): boolean {

@@ -9,6 +9,7 @@ import { fromStorage, Tensor } from '../../tensor/tensor.ts';
 import { inLayout } from '../float/layout.ts';
 import type { QuantizedOps } from '../signatures/index.ts';
 import type { PackedWeights } from './packed.ts';
+import { checkFeatures, requireFloat32 } from './product-input.ts';
 
 /** The per-tensor parameters of an activation; a typed error for float tensors and other schemes. */
 export function activationQParams(x: Tensor, fn: string): PerTensorQParams {
@@ -98,31 +99,11 @@ function linear(relu: boolean) {
 function linearDynamic(relu: boolean) {
   const fn = relu ? 'quantized::linear_relu_dynamic' : 'quantized::linear_dynamic';
   return (x: Tensor, packed: PackedWeights, reduceRange: boolean): Tensor => {
-    if (x.dtype !== 'float32') {
-      throw new DTypeError({
-        fn,
-        argument: 'input',
-        expected: 'a float32 tensor (dynamic layers quantize it themselves)',
-        got: x.dtype,
-        fix: 'dequantize() it first.',
-      });
-    }
+    requireFloat32(x, fn);
     checkFeatures(x, packed, fn);
     const storage = qLinearDynamic(packed.dynamicPanel(), x.data as Float32Array, { reduceRange, relu });
     return fromStorage(storage, [...x.shape.slice(0, -1), packed.weight.shape[0]], 'float32');
   };
-}
-
-function checkFeatures(x: Tensor, packed: PackedWeights, fn: string): void {
-  const features = packed.weight.shape[1];
-  if (x.ndim < 1 || x.shape[x.ndim - 1] !== features) {
-    throw new ShapeError({
-      fn,
-      argument: 'input',
-      expected: `${features} features in the last dimension`,
-      got: formatShape(x.shape),
-    });
-  }
 }
 
 type Convolutions = Pick<

@@ -1,4 +1,4 @@
-import { DTypeError, ShapeError } from '../../core/errors.ts';
+import { ShapeError } from '../../core/errors.ts';
 import { gemmF32 } from '../../kernels/f32/gemm.ts';
 import { convGeometry } from '../../kernels/geometry.ts';
 import { qConvDynamic } from '../../kernels/int8/conv-dynamic.ts';
@@ -8,17 +8,7 @@ import { inLayout } from '../float/layout.ts';
 import type { QuantizedOps } from '../signatures/index.ts';
 import type { PackedWeights } from './packed.ts';
 import type { PackedHalfWeights } from './packed-half.ts';
-
-function requireFloat32(x: Tensor, fn: string): void {
-  if (x.dtype === 'float32') return;
-  throw new DTypeError({
-    fn,
-    argument: 'input',
-    expected: 'a float32 tensor (dynamic layers quantize it themselves)',
-    got: x.dtype,
-    fix: x.isQuantized ? 'dequantize() it first.' : "Convert it with to('float32') first.",
-  });
-}
+import { checkFeatures, requireFloat32 } from './product-input.ts';
 
 /**
  * The result stays float: `torch.ops.quantized.conv2d_dynamic` would round it to eight bits with the scale of the input,
@@ -52,15 +42,8 @@ function linearHalf(relu: boolean) {
   const fn = relu ? 'quantized::linear_relu_dynamic_fp16' : 'quantized::linear_dynamic_fp16';
   return (x: Tensor, packed: PackedHalfWeights): Tensor => {
     requireFloat32(x, fn);
+    checkFeatures(x, packed, fn);
     const [n, k] = packed.weight.shape;
-    if (x.ndim < 1 || x.shape[x.ndim - 1] !== k) {
-      throw new ShapeError({
-        fn,
-        argument: 'input',
-        expected: `${k} features in the last dimension`,
-        got: formatShape(x.shape),
-      });
-    }
     const out = gemmF32({
       m: x.numel / k,
       n,

@@ -34,6 +34,8 @@ export class PlanBuilder {
   readonly steps: Step[] = [];
   /** Blocks of the arena, in order of creation. */
   readonly blocks: Block[] = [];
+  /** What to throw where a kernel has set the word of a guard; see {@link guard}. */
+  readonly guards: { readonly address: Address; readonly error: () => Error }[] = [];
   readonly #attributes: ReadonlyMap<string, Attribute>;
   readonly #bound = new Map<Node, Bound>();
 
@@ -128,6 +130,24 @@ export class PlanBuilder {
     const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
     const cost: StepCost = { macs: 0, bytes };
     this.#add({ kind: 'operator', name: node.name, op: node.targetName, run, cost }, new Set(blocks));
+  }
+
+  /**
+   * A word that is 0 at the start of every run. Where a kernel sets it, the run throws the error at its end: for faults of
+   * the data, which show only then.
+   */
+  guard(error: () => Error): Address {
+    const block = this.allocate(4);
+    block.first = 0;
+    this.keepToEnd(block);
+    const address = { block, offset: 0 };
+    this.guards.push({ address, error });
+    return address;
+  }
+
+  /** Says that a node's result is used by nobody but a node that was made before it. */
+  absorb(node: Node): void {
+    this.#bound.set(node, []);
   }
 
   /** Keeps a block from the first step to the last that touches it, the end of the plan included. */

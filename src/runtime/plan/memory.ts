@@ -20,6 +20,11 @@ export function unplaced(bytes: number): Block {
   return { bytes, ptr: -1, first: -1, last: -1 };
 }
 
+/** A block of memory that somebody else owns. */
+export function placedAt(ptr: number, bytes: number): Block {
+  return { bytes, ptr, first: 0, last: 0 };
+}
+
 /**
  * Gives every block an offset so that blocks in use at the same time never overlap: the largest first, each at the lowest
  * offset that is free during its whole life. Returns the size of the arena.

@@ -9,7 +9,7 @@ import type { Constants } from './constants.ts';
 import { blocksOf, isValue, lowerNode } from './lower.ts';
 import { placeBlocks } from './memory.ts';
 import { ShapePropagation, zerosLike } from './shapes/propagation.ts';
-import { bindCall, placeCall, type RangeRunner, type Step } from './step.ts';
+import { bindCall, placeCall, pointerOf, type RangeRunner, type Step } from './step.ts';
 import { metaOf, readValue, type Value, writeValue } from './value.ts';
 
 /** A step that this thread can run. */
@@ -38,6 +38,7 @@ export class Plan {
   readonly #inputs: readonly (readonly [Node, Value])[];
   readonly #output: Arg;
   readonly #results: ReadonlyMap<Node, Bound>;
+  readonly #guards: PlanBuilder['guards'];
   readonly #runners: readonly Runner[];
 
   constructor(source: PlanSource, inputs: ReadonlyMap<Node, Tensor>, batch: number) {
@@ -67,6 +68,7 @@ export class Plan {
     freeOnCollection.register(this, this.#arena, this);
     for (const block of builder.blocks) block.ptr += this.#arena.ptr;
     this.steps = builder.steps;
+    this.#guards = builder.guards;
     this.#runners = this.steps.map((step) => this.#runner(step));
   }
 
@@ -74,7 +76,9 @@ export class Plan {
   run(inputs: ReadonlyMap<Node, unknown>): unknown {
     const { heap } = this.engine;
     for (const [node, value] of this.#inputs) writeValue(heap, value, inputs.get(node) as Tensor);
+    for (const { address } of this.#guards) heap.i32[pointerOf(address) >> 2] = 0;
     for (const run of this.#runners) run();
+    for (const { address, error } of this.#guards) if (heap.i32[pointerOf(address) >> 2] !== 0) throw error();
     return mapArg(this.#output, (leaf) => {
       if (!(leaf instanceof Node)) return leaf;
       const bound = this.#results.get(leaf);

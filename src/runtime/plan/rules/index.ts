@@ -5,7 +5,7 @@ import { MOVEMENT_RULES } from './movement.ts';
 import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Tables in the order they are asked: an operator on quantized tensors has another rule than on float ones. */
-const TABLES: readonly LoweringRules[] = [MOVEMENT_RULES, INT8_RULES, FLOAT_RULES, DYNAMIC_RULES];
+const TABLES: readonly LoweringRules[] = [MOVEMENT_RULES, INT8_RULES, DYNAMIC_RULES, FLOAT_RULES];
 
 /** The rules for an operator; the first that applies takes it. */
 export function rulesFor(target: unknown): readonly LoweringRule[] {

@@ -1,4 +1,21 @@
+import type { PackedWeights } from '../../../ops/quantized/packed.ts';
+import { checkFeatures, requireFloat32 } from '../../../ops/quantized/product-input.ts';
+import { contiguousStrides } from '../../../tensor/shape.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import type { Meta } from '../value.ts';
 import type { ShapeRules } from './rule.ts';
 
+const linearDynamic =
+  (fn: 'quantized::linear_dynamic' | 'quantized::linear_relu_dynamic') =>
+  (x: Tensor, packed: PackedWeights): Meta => {
+    requireFloat32(x, fn);
+    checkFeatures(x, packed, fn);
+    const shape = [...x.shape.slice(0, -1), packed.weight.shape[0]];
+    return { shape, dtype: 'float32', qparams: null, strides: contiguousStrides(shape) };
+  };
+
 /** Results of the costly operators of `rules/dynamic.ts`. */
-export const DYNAMIC_SHAPES: ShapeRules = {};
+export const DYNAMIC_SHAPES: ShapeRules = {
+  'quantized::linear_dynamic': linearDynamic('quantized::linear_dynamic'),
+  'quantized::linear_relu_dynamic': linearDynamic('quantized::linear_relu_dynamic'),
+};
