@@ -1,4 +1,4 @@
-/** `zeropoint/suite`: is it still right, is it smaller, is it faster. */
+/** `zeropoint/suite`: is it still right, is it smaller, is it faster, and which layer is to blame. */
 export {
   type ComparisonInput,
   compareVariants,
@@ -6,6 +6,17 @@ export {
   type Variant,
   type VariantReport,
 } from './compare.ts';
+export {
+  type CompareOptions,
+  compareActivations,
+  compareShadows,
+  type LayerOutputs,
+} from './compare-runs.ts';
+export { compareWeights } from './compare-weights.ts';
 export { type CoverageRow, coverage, formatCoverage } from './coverage.ts';
+export { type ErrorMetrics, ErrorSums } from './error-sums.ts';
 export { collectOutputs, type Latency, measureLatency } from './evaluate.ts';
+export { formatLayers, type LayerRow } from './layer-rows.ts';
+export { formatSizes, type SizeRow, sizeByLayer } from './layer-size.ts';
 export { cosineSimilarity, maxError, normalizedL2, sqnr, top1Accuracy, top1Agreement } from './metrics.ts';
+export type { Batch } from './sites.ts';

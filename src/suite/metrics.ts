@@ -1,6 +1,7 @@
 import { ShapeError } from '../core/errors.ts';
 import { formatShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { ErrorSums } from './error-sums.ts';
 
 /**
  * Signal-to-quantization-noise ratio in decibels over all elements: 10·log10(Σ float² / Σ (float − other)²).
@@ -10,42 +11,22 @@ import type { Tensor } from '../tensor/tensor.ts';
  * sqnr(floatLogits, int8Logits); // 26.3
  */
 export function sqnr(float: Tensor, other: Tensor): number {
-  const [a, b] = pair('sqnr', float, other);
-  let signal = 0;
-  let noise = 0;
-  for (let i = 0; i < a.length; i++) {
-    signal += a[i] * a[i];
-    noise += (a[i] - b[i]) ** 2;
-  }
-  return noise === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(signal / noise);
+  return new ErrorSums('sqnr').add(float, other).metrics().sqnr;
 }
 
 /** Cosine of the angle between two tensors seen as vectors; 1 where both are zero. */
 export function cosineSimilarity(float: Tensor, other: Tensor): number {
-  const [a, b] = pair('cosineSimilarity', float, other);
-  let dot = 0;
-  let aa = 0;
-  let bb = 0;
-  for (let i = 0; i < a.length; i++) {
-    dot += a[i] * b[i];
-    aa += a[i] * a[i];
-    bb += b[i] * b[i];
-  }
-  return aa === 0 && bb === 0 ? 1 : dot / Math.sqrt(aa * bb);
+  return new ErrorSums('cosineSimilarity').add(float, other).metrics().cosine;
 }
 
 /** ‖float − other‖₂ / ‖float‖₂. */
 export function normalizedL2(float: Tensor, other: Tensor): number {
-  const ratio = sqnr(float, other);
-  return 10 ** (-ratio / 20);
+  return new ErrorSums('normalizedL2').add(float, other).metrics().normalizedL2;
 }
 
 /** The largest absolute difference of two elements. */
 export function maxError(float: Tensor, other: Tensor): number {
-  const [a, b] = pair('maxError', float, other);
-  let worst = 0;
-  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i] - b[i]));
-  return worst;
+  return new ErrorSums('maxError').add(float, other).metrics().maxError;
 }
 
 /** Share of rows of [N, classes] logits whose largest element is at the label. `labels` holds N class indices. */
@@ -65,7 +46,14 @@ export function top1Accuracy(logits: Tensor, labels: Tensor): number {
 
 /** Share of rows on which two models' logits put the same class first. */
 export function top1Agreement(float: Tensor, other: Tensor): number {
-  pair('top1Agreement', float, other);
+  if (float.shape.join() !== other.shape.join()) {
+    throw new ShapeError({
+      fn: 'top1Agreement',
+      argument: 'other',
+      expected: `shape ${formatShape(float.shape)}, as the float one`,
+      got: formatShape(other.shape),
+    });
+  }
   return share(rowArgmax(float, 'top1Agreement'), rowArgmax(other, 'top1Agreement'));
 }
 
@@ -92,16 +80,4 @@ function rowArgmax(logits: Tensor, fn: string): Int32Array {
       if (values[r * classes + c] > values[r * classes + best[r]]) best[r] = c;
   }
   return best;
-}
-
-function pair(fn: string, float: Tensor, other: Tensor): [ArrayLike<number>, ArrayLike<number>] {
-  if (float.shape.join() !== other.shape.join()) {
-    throw new ShapeError({
-      fn,
-      argument: 'other',
-      expected: `shape ${formatShape(float.shape)}, as the float one`,
-      got: formatShape(other.shape),
-    });
-  }
-  return [float.numbers(), other.numbers()];
 }
