@@ -2,7 +2,7 @@ import { QuantizationError, ZeropointError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
-import type { Pattern } from '../quantization/backend/patterns.ts';
+import type { Pattern } from '../quantization/backend/pattern.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ErrorSums } from './error-sums.ts';
 import { type LayerRow, NOT_COMPARED, requireBatches, requireEvaluation } from './layer-rows.ts';

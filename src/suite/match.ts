@@ -1,6 +1,7 @@
 import { QuantizationError } from '../core/errors.ts';
 import { BatchNorm, ReLU } from '../nn/index.ts';
-import { PATTERNS, type Pattern } from '../quantization/backend/patterns.ts';
+import type { Pattern } from '../quantization/backend/pattern.ts';
+import { PATTERNS } from '../quantization/backend/patterns.ts';
 import { FakeQuantizeBase } from '../quantization/fake-quantize/fake-quantize.ts';
 import { DeQuantize, Quantize } from '../quantization/layers/quantized/index.ts';
 import { QuantStub } from '../quantization/stubs.ts';

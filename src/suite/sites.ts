@@ -5,7 +5,7 @@ import { type AnyModule, withCallInterceptor } from '../nn/module.ts';
 import { dispatch, type Interpreter, type Next, withInterpreter } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
 import type { OpArgs, OpName, OpResult } from '../ops/signatures/index.ts';
-import type { Pattern } from '../quantization/backend/patterns.ts';
+import type { Pattern } from '../quantization/backend/pattern.ts';
 import { POST_PROCESS } from '../quantization/module-qconfig.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
