@@ -11,6 +11,7 @@ import {
   backward,
   io,
   manualSeed,
+  models,
   nn,
   noGrad,
   optim,
@@ -25,26 +26,6 @@ const STEPS = 35;
 const UPDATES = 300;
 const PASSES = 2;
 const WORDS = 4000;
-
-type State = readonly [Tensor, Tensor];
-
-class LSTMModel extends nn.Module<[Tensor, (State | null)?], [Tensor, State]> {
-  encoder: nn.Module;
-  rnn: nn.LSTM;
-  decoder: nn.Module;
-
-  constructor(words: number, inputs: number, hidden: number, numLayers: number) {
-    super();
-    this.encoder = new nn.Embedding(words, inputs);
-    this.rnn = new nn.LSTM(inputs, hidden, { numLayers });
-    this.decoder = new nn.Linear(hidden, words);
-  }
-
-  forward(words: Tensor, state: State | null = null): [Tensor, State] {
-    const [output, next] = this.rnn(this.encoder(words), state);
-    return [this.decoder(output), next];
-  }
-}
 
 // The text as numbers: the commonest words by rank, all others as <unk>.
 const text = readFileSync(process.argv[2] ?? new URL('../LICENSE', import.meta.url), 'utf8');
@@ -78,15 +59,20 @@ manualSeed(0);
 const held = Math.floor(ids.length * 0.9);
 const training = pieces(0, held, BATCH);
 const testing = pieces(held, ids.length, 10);
-const model = new LSTMModel(vocabulary, 128, 128, 2);
+const model = models.wordLanguageModel({
+  vocabSize: vocabulary,
+  embeddingSize: 128,
+  hiddenSize: 128,
+  dropout: 0,
+});
 const optimizer = new optim.Adam(model.parameters(), { lr: 4e-3 });
-let state: State | null = null;
+let state: models.LstmState | null = null;
 const updates = Math.min(UPDATES, PASSES * training.length);
 for (let update = 0; update < updates; update++) {
   const piece = update % training.length;
   const [input, next] = training[piece];
   optimizer.zeroGrad();
-  const [logits, after]: [Tensor, State] = model(input, piece === 0 ? null : state);
+  const [logits, after]: [Tensor, models.LstmState] = model(input, piece === 0 ? null : state);
   const loss = nn.functional.crossEntropy(logits.flatten(0, 1), next);
   backward(loss);
   nn.clipGradNorm_(model.parameters(), 0.5);
@@ -101,13 +87,13 @@ const int8 = quantization.quantizeDynamic(model, [nn.LSTM, nn.Linear], { dtype: 
 const half = quantization.quantizeDynamic(model, [nn.LSTM, nn.Linear], { dtype: 'float16' });
 print(int8);
 
-function report(name: string, m: LSTMModel): void {
+function report(name: string, m: models.WordLanguageModel): void {
   noGrad(() => m(testing[0][0]));
   const start = performance.now();
   let [nats, count] = [0, 0];
-  let state: State | null = null;
+  let state: models.LstmState | null = null;
   for (const [input, next] of testing) {
-    const [logits, after]: [Tensor, State] = noGrad(() => m(input, state));
+    const [logits, after]: [Tensor, models.LstmState] = noGrad(() => m(input, state));
     nats += nn.functional.crossEntropy(logits.flatten(0, 1), next).item() * next.numel;
     count += next.numel;
     state = after;

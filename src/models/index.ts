@@ -1,3 +1,4 @@
+export * from './bert.ts';
 export * from './char-lstm.ts';
 export * from './cifar-resnet.ts';
 export * from './demucs.ts';
@@ -11,3 +12,4 @@ export * from './quantizable/index.ts';
 export * from './registry.ts';
 export * from './resnet.ts';
 export * from './squeezenet.ts';
+export * from './word-language-model.ts';

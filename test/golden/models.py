@@ -9,33 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 import torchvision.models as tv
 
-torch.set_num_threads(1)
-
-
-def noise(n, stream):
-    """n numbers in [-1, 1) from a 32-bit hash of (stream, index)."""
-    with np.errstate(over='ignore'):
-        x = np.arange(n, dtype=np.uint32) * np.uint32(2654435761) + np.uint32(stream) * np.uint32(40503)
-        x ^= x >> np.uint32(15)
-        x *= np.uint32(2246822507)
-        x ^= x >> np.uint32(13)
-        x *= np.uint32(3266489909)
-        x ^= x >> np.uint32(16)
-    return x.astype(np.float64) / 2147483648.0 - 1.0
-
-
-def fill(model):
-    for stream, (key, t) in enumerate(model.state_dict().items()):
-        u = noise(t.numel(), stream)
-        if key.endswith('num_batches_tracked'):
-            continue
-        if t.dim() > 1:
-            u *= (3.0 / (t.numel() / t.shape[0])) ** 0.5
-        elif key.endswith('running_var') or key.endswith('weight'):
-            u = 1 + 0.5 * u
-        else:
-            u *= 0.1
-        t.copy_(torch.from_numpy(u.astype(np.float32)).reshape(t.shape))
+from common import fill, noise
 
 
 class MLP(nn.Module):

@@ -11,6 +11,7 @@ import type { AnyModule } from '../../src/nn/module.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import { tensor } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { fill, noise } from '../support/hashed-weights.ts';
 
 interface Golden {
   inputShape: number[];
@@ -27,31 +28,6 @@ const golden = JSON.parse(readFileSync(new URL('data/models.json', import.meta.u
   ModelName,
   Golden
 >;
-
-/** n numbers in [−1, 1) from a hash of (stream, index): the twin of `noise` in models.py. */
-function noise(n: number, stream: number): Float64Array {
-  const out = new Float64Array(n);
-  for (let i = 0; i < n; i++) {
-    let x = (Math.imul(i, 2654435761) + Math.imul(stream, 40503)) | 0;
-    x = Math.imul(x ^ (x >>> 15), 2246822507);
-    x = Math.imul(x ^ (x >>> 13), 3266489909);
-    out[i] = ((x ^ (x >>> 16)) >>> 0) / 2147483648 - 1;
-  }
-  return out;
-}
-
-function fill(model: AnyModule): void {
-  let stream = 0;
-  for (const [key, value] of model.stateDict()) {
-    const t = value as Tensor;
-    const u = noise(t.numel, stream++);
-    if (key.endsWith('num_batches_tracked')) continue;
-    const isScale = key.endsWith('running_var') || key.endsWith('weight');
-    const gain = t.ndim > 1 ? Math.sqrt(3 / (t.numel / t.shape[0])) : isScale ? 0.5 : 0.1;
-    const shift = t.ndim === 1 && isScale ? 1 : 0;
-    for (let i = 0; i < u.length; i++) t.storage[i] = shift + gain * u[i];
-  }
-}
 
 function inputOf(name: ModelName): Tensor {
   const shape = golden[name].inputShape;
