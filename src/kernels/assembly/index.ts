@@ -1,6 +1,7 @@
 // Entry point of both kernel builds: every kernel file of this folder is re-exported here.
 export * from "./probe";
 export * from "./minmax";
+export * from "./copy";
 export * from "./f32_depthwise";
 export * from "./f32_igemm";
 export * from "./f32_outer";

@@ -1,7 +1,7 @@
 import { ShapeError } from '../../core/errors.ts';
 import { clampNumber, roundHalfEven } from '../../core/math.ts';
 import { buildLookupTable, qAdd, qClamp, qLookup } from '../../kernels/int8/elementwise.ts';
-import { DTYPES, type TypedArray } from '../../tensor/dtype.ts';
+import { DTYPES, type DType, type TypedArray } from '../../tensor/dtype.ts';
 import { type PerTensorQParams, perTensorQParams } from '../../tensor/qparams.ts';
 import { broadcastShapes, contiguousStrides, type Shape } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -175,11 +175,15 @@ function catDefault(tensors: readonly Tensor[], dim: number): Tensor {
   return cat(tensors, scale, zeroPoint, dim);
 }
 
-/** `pad` with a constant fills with the quantized image of that constant. */
+/** The integer that `pad` with a constant fills with: the quantized image of that constant. */
+export function paddingInteger(value: number, q: PerTensorQParams, dtype: DType): number {
+  const { min, max } = DTYPES[dtype];
+  return clampNumber(roundHalfEven(value / q.scale) + q.zeroPoint, min, max);
+}
+
 function pad(...[x, pads, mode, value]: Parameters<Ops['pad']>): Tensor {
   const q = activationQParams(x, 'pad');
-  const { min, max } = DTYPES[x.dtype];
-  const fill = clampNumber(roundHalfEven(value / q.scale) + q.zeroPoint, min, max);
+  const fill = paddingInteger(value, q, x.dtype);
   const { storage, shape, strides, offset } = movement.pad(integersOf(x), pads, mode, fill);
   return new Tensor({ storage, shape, strides, offset, dtype: x.dtype, qparams: q });
 }

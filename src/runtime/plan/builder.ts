@@ -1,13 +1,13 @@
 import { product } from '../../core/math.ts';
 import { type Arg, BatchSize, mapArg, Node } from '../../fx/node.ts';
 import type { Engine } from '../../kernels/engine.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { Tensor } from '../../tensor/tensor.ts';
 import type { Attribute } from '../attributes.ts';
 import type { Constants } from './constants.ts';
 import { type Block, SLACK, unplaced } from './memory.ts';
 import type { Metas } from './shapes/propagation.ts';
 import type { Address, CallArg, KernelCall, Step, StepCost } from './step.ts';
-import { type Meta, metaOf, storedBytes, type Value, writeValue } from './value.ts';
+import { isValue, type Meta, metaOf, storedBytes, type Value, writeValue } from './value.ts';
 
 /** What a node stands for while a plan is built: a value, the values of a list, or weights that no value holds. */
 export type Bound = Value | readonly Value[] | Attribute;
@@ -83,6 +83,13 @@ export class PlanBuilder {
     return value;
   }
 
+  /** {@link value} where an argument stands for one tensor; undefined for numbers, lists and packed weights. */
+  tensor(arg: Arg): Value | undefined {
+    if (!(arg instanceof Node)) return undefined;
+    const bound = this.#bound.get(arg) ?? this.attribute(arg);
+    return isValue(bound) || bound instanceof Tensor ? this.value(arg) : undefined;
+  }
+
   /** A constant tensor in the engine's memory, in its own layout. */
   constant(key: string, tensor: Tensor): Value {
     const meta = metaOf(tensor);
@@ -92,6 +99,14 @@ export class PlanBuilder {
       writeValue(this.engine.heap, at, tensor);
     });
     return { ...meta, offset: 0, block, flipped: false };
+  }
+
+  /** Whole numbers of 32 bits that kernels read. */
+  table(numbers: readonly number[]): Address {
+    const block = this.constants.get(`table ${numbers.join()}`, 4 * numbers.length, (ptr) =>
+      this.engine.heap.i32.set(numbers, ptr / 4),
+    );
+    return { block, offset: 0 };
   }
 
   /** An argument with numbers in place of batch sizes, and what nodes stand for in their place. */

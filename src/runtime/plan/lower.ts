@@ -5,7 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Bound, PlanBuilder } from './builder.ts';
 import type { Block } from './memory.ts';
 import { rulesFor } from './rules/index.ts';
-import { type Meta, readValue, type Value, writeValue } from './value.ts';
+import { isValue, type Meta, readValue, type Value, writeValue } from './value.ts';
 
 /** Adds what computes a node to the plan. */
 export function lowerNode(node: Node, builder: PlanBuilder): void {
@@ -48,9 +48,4 @@ function tensorsOf(arg: unknown, heap: PlanBuilder['engine']['heap']): unknown {
 export function blocksOf(bound: Bound | undefined): Block[] {
   if (Array.isArray(bound)) return bound.map((value: Value) => value.block);
   return isValue(bound) ? [bound.block] : [];
-}
-
-/** True for values, as opposed to tensors, packed weights and plain arguments. */
-export function isValue(arg: unknown): arg is Value {
-  return typeof arg === 'object' && arg !== null && 'block' in arg && 'flipped' in arg;
 }

@@ -6,11 +6,11 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Attribute } from '../attributes.ts';
 import { type Bound, PlanBuilder } from './builder.ts';
 import type { Constants } from './constants.ts';
-import { blocksOf, isValue, lowerNode } from './lower.ts';
+import { blocksOf, lowerNode } from './lower.ts';
 import { placeBlocks } from './memory.ts';
 import { ShapePropagation, zerosLike } from './shapes/propagation.ts';
 import { bindCall, placeCall, pointerOf, type RangeRunner, type Step } from './step.ts';
-import { metaOf, readValue, type Value, writeValue } from './value.ts';
+import { isValue, metaOf, readValue, type Value, writeValue } from './value.ts';
 
 /** A step that this thread can run. */
 type Runner = () => void;

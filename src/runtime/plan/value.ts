@@ -41,6 +41,11 @@ export function metaOf(x: Tensor): Meta {
   return { shape, dtype, qparams, strides: stridesInOrder(shape, memoryOrder(shape, x.strides)) };
 }
 
+/** True for values, as opposed to tensors, packed weights and plain arguments. */
+export function isValue(arg: unknown): arg is Value {
+  return typeof arg === 'object' && arg !== null && 'block' in arg && 'flipped' in arg;
+}
+
 /** Copies the elements of a tensor into a value of the same shape. */
 export function writeValue(heap: Heap, value: Value, x: Tensor): void {
   const view = heapView(heap, x.dtype);
