@@ -4,10 +4,9 @@ import { chooseQuantizationParams } from '../../../kernels/int8/qparams.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
 import { contiguousStrides, hasStrides } from '../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../builder.ts';
-import { isValue } from '../lower.ts';
 import { placedAt } from '../memory.ts';
 import type { Address, KernelCall } from '../step.ts';
-import type { Meta, Value } from '../value.ts';
+import { isValue, type Meta, type Value } from '../value.ts';
 import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Floats whose range one part holds. */
