@@ -3,7 +3,7 @@
  * their TypeScript interface, to `src/kernels/generated/`:
  *
  * - `relaxed.ts`, `baseline.ts`: the module as base64, so that one ESM file works in Node, browsers and bundlers and
- *   can be instantiated synchronously;
+ *   can be instantiated synchronously, and where in it stands whether its memory is shared between threads;
  * - `exports.ts`: `KernelExports`, derived from the compiler's own bindings.
  *
  * Nothing happens when the sources, this script and the compiler are unchanged, so it is cheap to call before every test.
@@ -13,6 +13,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { MAXIMUM_PAGES } from '../src/kernels/allocator.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const sourceDir = join(root, 'src/kernels/assembly');
@@ -33,6 +34,7 @@ function digest(): string {
       .update(readFileSync(join(sourceDir, name)))
       .update('\0');
   hash.update(readFileSync(fileURLToPath(import.meta.url)));
+  hash.update(String(MAXIMUM_PAGES));
   hash.update(readFileSync(join(root, 'node_modules/assemblyscript/package.json')));
   return hash.digest('hex');
 }
@@ -63,6 +65,8 @@ async function compile(build: Build): Promise<{ wasm: Uint8Array; bindings: stri
       '-O3',
       '--noAssert',
       '--importMemory',
+      '--maximumMemory',
+      String(MAXIMUM_PAGES),
       '--bindings',
       'raw',
       '--outFile',
@@ -79,6 +83,40 @@ async function compile(build: Build): Promise<{ wasm: Uint8Array; bindings: stri
     throw new Error(`asc failed for the ${build} build:\n${diagnostics.join('') || String(error)}`);
   }
   return { wasm, bindings };
+}
+
+const IMPORT_SECTION = 2;
+const MEMORY_IMPORT = 2;
+const WITH_MAXIMUM = 1;
+
+/**
+ * The byte of a module that says what memory it imports: with a maximum (1), or with a maximum and shared (3). The kernels
+ * are the same either way, so one module serves both.
+ * Source: "Import Section" and "Limits" of the WebAssembly specification, and its threads proposal.
+ */
+function memoryFlagsAt(wasm: Uint8Array): number {
+  let at = 8;
+  const leb = (): number => {
+    for (let value = 0, shift = 0; ; shift += 7) {
+      value |= (wasm[at] & 127) << shift;
+      if (wasm[at++] < 128) return value;
+    }
+  };
+  while (at < wasm.length) {
+    const section = wasm[at++];
+    const bytes = leb();
+    if (section === IMPORT_SECTION) {
+      const count = leb();
+      for (let names = 2; names > 0; names--) {
+        const length = leb();
+        at += length;
+      }
+      if (count === 1 && wasm[at] === MEMORY_IMPORT && wasm[at + 1] === WITH_MAXIMUM) return at + 1;
+      break;
+    }
+    at += bytes;
+  }
+  throw new Error('The kernels are expected to import one memory that has a maximum, and nothing else.');
 }
 
 /** Turns asc's raw bindings (a namespace of declared functions) into one interface. */
@@ -120,7 +158,10 @@ export async function buildKernels(): Promise<boolean> {
     const { wasm, bindings } = await compile(build);
     interfaces.add(toInterface(bindings));
     const base64 = Buffer.from(wasm).toString('base64');
-    write(`${build}.ts`, `${header}export const wasmBase64: string =\n  '${base64}';\n`);
+    write(
+      `${build}.ts`,
+      `${header}export const memoryFlagsAt: number = ${memoryFlagsAt(wasm)};\nexport const wasmBase64: string =\n  '${base64}';\n`,
+    );
     console.log(`kernels: ${build} ${(wasm.length / 1024).toFixed(1)} KiB`);
   }
   if (interfaces.size !== 1) throw new Error('The relaxed and baseline builds export different functions.');

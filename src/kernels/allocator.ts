@@ -1,6 +1,12 @@
 /** Alignment of every allocation in bytes: one cache line, and enough for any vector load. */
 export const ALIGNMENT = 64;
 
+/**
+ * Most pages of 64 KiB that a memory of kernels may have. Pointers stay below 2 GiB, so that `ptr >> 2` is exact and no
+ * pointer turns negative on its way through wasm.
+ */
+export const MAXIMUM_PAGES = 32767;
+
 interface Span {
   ptr: number;
   bytes: number;

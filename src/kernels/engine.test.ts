@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { KernelError } from '../core/errors.ts';
 import { FreeList } from './allocator.ts';
 import { createEngine, engine, isBuildSupported, type KernelBuild } from './engine.ts';
+import { whyNotShared } from './modules.ts';
 import { type DotProbe, dotProbes } from './probe.ts';
 
 const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
@@ -33,15 +34,20 @@ describe.each(builds)('engine (%s)', (build) => {
     expect(e.memory().reservedBytes).toBe(reservedBytes);
   });
 
-  it('refreshes the heap views after growth and keeps the contents', () => {
-    const e = createEngine(build);
-    const a = e.alloc(4, 'packed');
-    e.heap.i32[a.ptr >> 2] = 12345;
-    const old = e.heap.u8;
-    e.alloc(64 << 20, 'arena');
-    expect(e.heap.u8).not.toBe(old);
-    expect(e.heap.i32[a.ptr >> 2]).toBe(12345);
-  });
+  it.each([true, false])(
+    'refreshes the heap views after growth and keeps the contents (shared: %s)',
+    (shared) => {
+      const e = createEngine(build, { shared });
+      expect(e.heap.u8.buffer instanceof SharedArrayBuffer).toBe(shared);
+      expect(e.shared === null).toBe(!shared);
+      const a = e.alloc(4, 'packed');
+      e.heap.i32[a.ptr >> 2] = 12345;
+      const old = e.heap.u8;
+      e.alloc(64 << 20, 'arena');
+      expect(e.heap.u8).not.toBe(old);
+      expect(e.heap.i32[a.ptr >> 2]).toBe(12345);
+    },
+  );
 
   it('releases scratch on return and on throw, and keeps outer scratch valid while inner scratch grows', () => {
     const e = createEngine(build);
@@ -81,6 +87,18 @@ describe.each(builds)('engine (%s)', (build) => {
 });
 
 describe('engine selection', () => {
+  it('shares memory wherever the host allows it, and says why where not', () => {
+    expect(engine.shared).not.toBeNull();
+    expect(whyNotShared()).toBeNull();
+    process.env.ZEROPOINT_SHARED_MEMORY = '0';
+    try {
+      expect(createEngine('baseline').shared).toBeNull();
+      expect(whyNotShared()).toMatch(/ZEROPOINT_SHARED_MEMORY=0/);
+    } finally {
+      delete process.env.ZEROPOINT_SHARED_MEMORY;
+    }
+  });
+
   it('always has the baseline build', () => {
     expect(isBuildSupported('baseline')).toBe(true);
   });

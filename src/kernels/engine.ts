@@ -1,15 +1,11 @@
 import { environmentVariable } from '../core/environment.ts';
 import { ArgumentError, KernelError } from '../core/errors.ts';
-import { ALIGNMENT, alignedSize, FreeList } from './allocator.ts';
-import { wasmBase64 as baselineBase64 } from './generated/baseline.ts';
+import { ALIGNMENT, alignedSize, FreeList, MAXIMUM_PAGES } from './allocator.ts';
 import type { KernelExports } from './generated/exports.ts';
-import { wasmBase64 as relaxedBase64 } from './generated/relaxed.ts';
+import { type KernelBuild, moduleOf, whyNotShared } from './modules.ts';
 import { dotProbes } from './probe.ts';
 
-export type { KernelExports };
-
-/** `relaxed` uses relaxed SIMD (8-bit dot products, fused multiply-add), `baseline` plain SIMD. Same exports, same int8 results. */
-export type KernelBuild = 'relaxed' | 'baseline';
+export type { KernelBuild, KernelExports };
 
 /** What long-lived memory is for: prepacked weights of a layer, or the arena of a compiled program. */
 export type AllocationOwner = 'packed' | 'arena';
@@ -22,16 +18,19 @@ export interface Allocation {
   [Symbol.dispose](): void;
 }
 
-/** Typed views over the engine's whole memory. Growth replaces them: read them again after anything that allocates. */
+/**
+ * Typed views over the engine's whole memory, which may be shared. Growth replaces them: read them again after anything that
+ * allocates.
+ */
 export interface Heap {
-  readonly u8: Uint8Array<ArrayBuffer>;
-  readonly i8: Int8Array<ArrayBuffer>;
-  readonly u16: Uint16Array<ArrayBuffer>;
-  readonly i16: Int16Array<ArrayBuffer>;
-  readonly u32: Uint32Array<ArrayBuffer>;
-  readonly i32: Int32Array<ArrayBuffer>;
-  readonly f32: Float32Array<ArrayBuffer>;
-  readonly f64: Float64Array<ArrayBuffer>;
+  readonly u8: Uint8Array<ArrayBufferLike>;
+  readonly i8: Int8Array<ArrayBufferLike>;
+  readonly u16: Uint16Array<ArrayBufferLike>;
+  readonly i16: Int16Array<ArrayBufferLike>;
+  readonly u32: Uint32Array<ArrayBufferLike>;
+  readonly i32: Int32Array<ArrayBufferLike>;
+  readonly f32: Float32Array<ArrayBufferLike>;
+  readonly f64: Float64Array<ArrayBufferLike>;
 }
 
 /** Counters of {@link Engine.memory}, in bytes unless the name says otherwise. */
@@ -46,6 +45,12 @@ export interface MemoryReport {
   readonly scratchBytes: number;
 }
 
+/** What another thread needs to run the kernels of an engine. May be sent to workers. */
+export interface SharedKernels {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+}
+
 /** One instance of the kernels with its memory. */
 export interface Engine {
   readonly build: KernelBuild;
@@ -57,6 +62,8 @@ export interface Engine {
   /** Raw wasm functions; pointers are byte offsets into {@link heap}. */
   readonly kernels: KernelExports;
   readonly heap: Heap;
+  /** Its memory and the compiled kernels, for other threads to run on; null where memory cannot be shared. */
+  readonly shared: SharedKernels | null;
   /**
    * Reserves long-lived memory, aligned to 64 bytes, contents undefined.
    *
@@ -83,8 +90,6 @@ const PAGE = 65536;
 /** Below it lies whatever static data the compiler may emit, and a null pointer stays a bug that shows. */
 const HEAP_BASE = PAGE;
 const INITIAL_PAGES = 16;
-/** Pointers stay below 2 GiB, so that `ptr >> 2` is exact and no pointer turns negative on its way through wasm. */
-const MAXIMUM_PAGES = 32767;
 const SCRATCH_BLOCK = 1 << 20;
 
 interface ScratchBlock {
@@ -97,6 +102,7 @@ class WasmEngine implements Engine {
   readonly exactDot8: boolean;
   readonly kernels: KernelExports;
   readonly heap: Heap;
+  readonly shared: SharedKernels | null;
   readonly #memory: WebAssembly.Memory;
   readonly #freeList = new FreeList();
   #packedBytes = 0;
@@ -108,9 +114,10 @@ class WasmEngine implements Engine {
   #scratchDepth = 0;
   #scratchBytes = 0;
 
-  constructor(build: KernelBuild, module: WebAssembly.Module) {
+  constructor(build: KernelBuild, module: WebAssembly.Module, memory: WebAssembly.Memory, shared: boolean) {
     this.build = build;
-    this.#memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES });
+    this.#memory = memory;
+    this.shared = shared ? { module, memory } : null;
     this.heap = heapOf(this.#memory);
     this.kernels = new WebAssembly.Instance(module, { env: { memory: this.#memory } })
       .exports as unknown as KernelExports;
@@ -249,9 +256,9 @@ function checkedSize(fn: string, bytes: number): number {
   throw new ArgumentError({ fn, argument: 'bytes', expected: 'a non-negative integer', got: String(bytes) });
 }
 
-/** Views that follow the memory: growing detaches its buffer, which is noticed by identity. */
+/** Views that follow the memory: growing replaces its buffer, which is noticed by identity. */
 function heapOf(memory: WebAssembly.Memory): Heap {
-  const viewsOf = (buffer: ArrayBuffer): Heap => ({
+  const viewsOf = (buffer: ArrayBufferLike): Heap => ({
     u8: new Uint8Array(buffer),
     i8: new Int8Array(buffer),
     u16: new Uint16Array(buffer),
@@ -294,21 +301,17 @@ function heapOf(memory: WebAssembly.Memory): Heap {
   };
 }
 
-const modules = new Map<KernelBuild, WebAssembly.Module | Error>();
-
-/** The compiled module, or why this host cannot compile it. */
-function moduleOf(build: KernelBuild): WebAssembly.Module | Error {
-  let module = modules.get(build);
-  if (module === undefined) {
-    const text = atob(build === 'relaxed' ? relaxedBase64 : baselineBase64);
+/** A memory, shared if possible: a host may refuse to set aside as much address space as a shared one needs. */
+function createMemory(shared: boolean): WebAssembly.Memory {
+  const limits = { initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES };
+  if (shared) {
     try {
-      module = new WebAssembly.Module(Uint8Array.from(text, (c) => c.charCodeAt(0)));
-    } catch (error) {
-      module = error as Error;
+      return new WebAssembly.Memory({ ...limits, shared });
+    } catch {
+      // One thread it is.
     }
-    modules.set(build, module);
   }
-  return module;
+  return new WebAssembly.Memory(limits);
 }
 
 /** Runs the adversarial vectors on the 8-bit dot product and compares with exact arithmetic. */
@@ -328,14 +331,17 @@ function dotIsExact(candidate: Engine): boolean {
 }
 
 /**
- * Creates a separate engine with the given build: its own memory, nothing shared. Meant for tests and benchmarks that
- * compare builds; everything else uses {@link engine}.
+ * Creates a separate engine with the given build: its own memory, nothing in common with others. Meant for tests and
+ * benchmarks that compare builds; everything else uses {@link engine}.
  *
+ * @param options `shared: false` keeps its memory from other threads even where sharing is possible.
  * @throws KernelError when this host cannot compile the build (no SIMD, or no relaxed SIMD).
  */
-export function createEngine(build: KernelBuild): Engine {
-  const module = moduleOf(build);
-  if (!(module instanceof Error)) return new WasmEngine(build, module);
+export function createEngine(build: KernelBuild, options: { readonly shared?: boolean } = {}): Engine {
+  const memory = createMemory(options.shared ?? whyNotShared() === null);
+  const shared = !(memory.buffer instanceof ArrayBuffer);
+  const module = moduleOf(build, shared);
+  if (!(module instanceof Error)) return new WasmEngine(build, module, memory, shared);
   throw new KernelError(
     {
       fn: 'createEngine',
@@ -350,7 +356,7 @@ export function createEngine(build: KernelBuild): Engine {
 
 /** Whether {@link createEngine} accepts the build on this host. */
 export function isBuildSupported(build: KernelBuild): boolean {
-  return !(moduleOf(build) instanceof Error);
+  return !(moduleOf(build, whyNotShared() === null) instanceof Error);
 }
 
 function pickEngine(): Engine {

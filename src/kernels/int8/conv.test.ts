@@ -395,7 +395,7 @@ describe.each(builds)('qConv (%s)', (kernelBuild) => {
 
 describe('packing', () => {
   it.runIf(builds.length === 2)('gives identical results on both builds for any shape', () => {
-    const engines = builds.map(createEngine);
+    const engines = builds.map((build) => createEngine(build));
     fc.assert(
       fc.property(
         fc.record({
