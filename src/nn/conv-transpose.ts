@@ -2,6 +2,7 @@ import { ArgumentError } from '../core/errors.ts';
 import {
   convTranspose1d,
   convTranspose2d,
+  convTranspose3d,
   type ConvTransposeOptions as FunctionOptions,
 } from '../ops/functions/layer/conv.ts';
 import { perDimension, type Sizes } from '../ops/functions/layer/spatial.ts';
@@ -114,6 +115,29 @@ export class ConvTranspose2d extends ConvTransposeNd {
 
   convForward(x: Tensor, weight: Tensor, bias: Tensor | null, outputSize?: readonly number[]): Tensor {
     return convTranspose2d(x, weight, bias, geometry(this, x, outputSize));
+  }
+}
+
+/**
+ * The transpose (gradient) of a {@link Conv3d}: [batch, inChannels, D, H, W] → upsampled by `stride`.
+ * `weight` is [inChannels, outChannels / groups, kernelDepth, kernelHeight, kernelWidth].
+ * Source: `torch.nn.ConvTranspose3d`.
+ *
+ * @example
+ * new ConvTranspose3d(16, 8, 4, { stride: 2, padding: 1 })(rand([1, 16, 3, 10, 12])).shape; // [1, 8, 6, 20, 24]
+ */
+export class ConvTranspose3d extends ConvTransposeNd {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Sizes,
+    options: ConvTransposeOptions = {},
+  ) {
+    super(3, inChannels, outChannels, kernelSize, options);
+  }
+
+  convForward(x: Tensor, weight: Tensor, bias: Tensor | null, outputSize?: readonly number[]): Tensor {
+    return convTranspose3d(x, weight, bias, geometry(this, x, outputSize));
   }
 }
 

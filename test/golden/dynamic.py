@@ -141,6 +141,46 @@ for rank, float_class in ((1, nn.Conv1d), (2, nn.Conv2d), (3, nn.Conv3d)):
                                  stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, paddingMode=mode,
                                  scale=qx.q_scale(), zeroPoint=qx.q_zero_point()), integers.to(torch.uint8))
 
+# So does that of a transposed one. QNNPACK gets three dimensions wrong (the output has the shape of two), onednn does not.
+TRANSPOSED = {rank: (getattr(nn, f"ConvTranspose{rank}d"), getattr(torch.nn.quantized.dynamic, f"ConvTranspose{rank}d")) for rank in (1, 2, 3)}
+for rank, (float_class, dynamic_class) in TRANSPOSED.items():
+    torch.backends.quantized.engine = "onednn" if rank == 3 else "qnnpack"
+    made = 0
+    while made < 22:
+        seed, groups = rng.randrange(10**6), rng.choice([1, 1, 2, 3]) if rank < 3 else 1
+        inputs, outputs = groups * rng.randint(1, 5), groups * rng.randint(1, 4)
+        kernel, stride = [rng.choice([1, 2, 3, 4]) for _ in range(rank)], [rng.choice([1, 2, 2, 3]) for _ in range(rank)]
+        dilation = [rng.choice([1, 1, 2]) if rank < 3 else 1 for _ in range(rank)]
+        padding = [rng.randint(0, k - 1) for k in kernel]
+        output_padding = [rng.randint(0, s - 1) for s in stride]
+        size = [rng.randint(3, 6) if rank < 3 else rng.randint(2, 3) for _ in range(rank)]
+        batch, bias = rng.randint(1, 2), rng.random() < 0.7
+        torch.manual_seed(seed)
+        layer = float_class(inputs, outputs, kernel, stride, padding, output_padding, groups, bias, dilation)
+        x = torch.randn(batch, inputs, *size)
+        layer.qconfig = default_dynamic_qconfig
+        try:
+            y = dynamic_class.from_float(layer)(x, reduce_range=False)
+        except RuntimeError as e:
+            print("skipped", rank, str(e).splitlines()[0])
+            continue
+        qx = torch.quantize_per_tensor_dynamic(x, torch.quint8, False)
+        # onednn writes noise where a kernel of one tap is narrower than its stride.
+        by_hand = dynamic_class.from_float(layer)
+        float_layer = float_class(inputs, outputs, kernel, stride, padding, output_padding, groups, bias, dilation)
+        float_layer.weight, float_layer.bias = nn.Parameter(by_hand.weight().dequantize()), layer.bias
+        want = torch.quantize_per_tensor(float_layer(qx.dequantize()), qx.q_scale(), qx.q_zero_point(), torch.quint8).dequantize()
+        if (want - y).abs().max() > 1.5 * qx.q_scale():
+            print("skipped", rank, "the engine contradicts the float layer:", kernel, stride)
+            continue
+        made += 1
+        integers = torch.round(y.double() / qx.q_scale()) + qx.q_zero_point()
+        assert ((integers - qx.q_zero_point()) * qx.q_scale() - y).abs().max() < 1e-4
+        add(f"ConvTranspose{rank}d", dict(seed=seed, input=[batch, inputs, *size], outputs=outputs, kernel=kernel, stride=stride,
+                                          padding=padding, outputPadding=output_padding, dilation=dilation, groups=groups, bias=bias,
+                                          scale=qx.q_scale(), zeroPoint=qx.q_zero_point()), integers.to(torch.uint8))
+torch.backends.quantized.engine = "qnnpack"
+
 
 class Model(nn.Module):
     """One of each, for state dicts."""

@@ -67,6 +67,9 @@ for op, f, shapes in [
         (1, 4, 6, (3, 5), (3, 2), [1, 3], [1, 0], [2, 1], 2, [0, 2], False),
         (1, 2, 3, (5, 4), (3, 3), [1, 1], [2, 2], [1, 1], 1, [0, 0], True),
         (1, 2, 2, (4, 4), (3, 3), [1, 1], [1, 1], [3, 3], 1, [2, 1], True)]),
+    ('convTranspose3d', F.conv_transpose3d, [
+        (1, 3, 2, (2, 3, 4), (2, 2, 2), [2, 2, 2], [0, 0, 0], [1, 1, 1], 1, [0, 0, 0], True),
+        (2, 4, 2, (2, 3, 2), (3, 2, 3), [1, 2, 3], [1, 0, 1], [1, 2, 1], 2, [0, 1, 2], False)]),
 ]:
     for n, i, o, size, k, s, p, d, g, extra, bias in shapes:
         suite.case(op, lambda x, w, b, q: f(x, w, b, q['stride'], q['padding'], q['outputPadding'], q['groups'], q['dilation']),

@@ -87,6 +87,7 @@ case('Conv2d depthwise, unbatched', lambda: nn.Conv2d(5, 5, 3, padding=1, groups
 case('Conv3d', lambda: nn.Conv3d(2, 3, 2, stride=(1, 2, 1), padding=1), R(1, 2, 3, 4, 3), init=True, grad=True)
 case('ConvTranspose1d', lambda: nn.ConvTranspose1d(3, 4, 4, stride=2, padding=1), R(2, 3, 5), init=True, grad=True)
 case('ConvTranspose2d', lambda: nn.ConvTranspose2d(4, 2, 3, stride=2, padding=1, output_padding=1, groups=2, dilation=1), R(1, 4, 4, 3), init=True, grad=True)
+case('ConvTranspose3d', lambda: nn.ConvTranspose3d(2, 3, 2, stride=(2, 1, 2), padding=(0, 1, 0), output_padding=(1, 0, 0)), R(1, 2, 2, 3, 2), init=True, grad=True)
 
 # Normalization
 for train in (False, True):

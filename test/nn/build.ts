@@ -40,6 +40,8 @@ export const BUILD: Readonly<Record<string, () => nn.AnyModule>> = {
   ConvTranspose1d: () => new nn.ConvTranspose1d(3, 4, 4, { stride: 2, padding: 1 }),
   ConvTranspose2d: () =>
     new nn.ConvTranspose2d(4, 2, 3, { stride: 2, padding: 1, outputPadding: 1, groups: 2, dilation: 1 }),
+  ConvTranspose3d: () =>
+    new nn.ConvTranspose3d(2, 3, 2, { stride: [2, 1, 2], padding: [0, 1, 0], outputPadding: [1, 0, 0] }),
 
   BatchNorm1d: () => new nn.BatchNorm1d(4),
   'BatchNorm1d sequence': () => new nn.BatchNorm1d(3, { eps: 1e-3, momentum: 0.2 }),

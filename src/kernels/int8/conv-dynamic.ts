@@ -2,8 +2,15 @@ import { ShapeError } from '../../core/errors.ts';
 import { product } from '../../core/math.ts';
 import { type ConvGeometry, checkGeometry } from '../geometry.ts';
 import { runConv, stageConvInput, stagedBytes, stagedLayout } from './conv.ts';
-import { quantizeInput } from './linear-dynamic.ts';
+import { type DynamicInput, quantizeInput } from './linear-dynamic.ts';
 import type { PackedConvWeights } from './pack.ts';
+
+/** An input that was quantized before, for the float epilogue. */
+export interface QuantizedInput {
+  readonly bytes: Uint8Array;
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
 
 /** Options of {@link qConvDynamic}. */
 export interface DynamicConvOptions {
@@ -16,7 +23,7 @@ export interface DynamicConvOptions {
  * product, and a float epilogue `y = acc · (sx·sw) + bias`.
  *
  * @param packed weights packed with `floatOutput`, after `setDynamicQuantization`.
- * @param x channels-last `[batch][...inputSize][inChannels]` float32.
+ * @param x channels-last `[batch][...inputSize][inChannels]` float32, or its integers where they are known.
  * @returns channels-last `[batch][...outputSize][outChannels]` float32.
  * @throws ShapeError when sizes do not fit together; ArgumentError when x holds NaN or infinity.
  * @example
@@ -25,19 +32,20 @@ export interface DynamicConvOptions {
  */
 export function qConvDynamic(
   packed: PackedConvWeights,
-  x: Float32Array,
+  x: Float32Array | QuantizedInput,
   geometry: ConvGeometry,
   options: DynamicConvOptions = {},
 ): Float32Array<ArrayBuffer> {
   const fn = 'qConvDynamic';
   checkGeometry(fn, geometry);
   const elements = geometry.batch * product(geometry.inputSize) * packed.inChannels;
-  if (x.length !== elements || product(geometry.kernel) !== packed.taps) {
+  const given = x instanceof Float32Array ? x.length : x.bytes.length;
+  if (given !== elements || product(geometry.kernel) !== packed.taps) {
     throw new ShapeError({
       fn,
       argument: 'x',
       expected: `${elements} elements, for a kernel of ${packed.taps} taps`,
-      got: `${x.length} elements and a kernel of [${geometry.kernel}]`,
+      got: `${given} elements and a kernel of [${geometry.kernel}]`,
     });
   }
   const length = geometry.batch * product(geometry.outputSize) * packed.outChannels;
@@ -47,12 +55,27 @@ export function qConvDynamic(
   return engine.scratch((take) => {
     const to = take(4 * length);
     const staged = layout.indirection ? take(stagedBytes(layout, geometry.batch)) : 0;
-    const { bytes, zeroPoint, floatBias } = quantizeInput(fn, packed, x, take, options.reduceRange);
+    const { bytes, zeroPoint, floatBias } =
+      x instanceof Float32Array
+        ? quantizeInput(fn, packed, x, take, options.reduceRange)
+        : takeInput(fn, packed, x, take);
     if (staged) {
-      const dense = engine.heap.u8.subarray(bytes, bytes + x.length);
+      const dense = engine.heap.u8.subarray(bytes, bytes + elements);
       stageConvInput(packed, dense, layout, geometry.batch, staged, zeroPoint);
     }
     runConv(packed, layout, geometry, staged || bytes, to, { epilogue: null, floatBias });
     return engine.heap.f32.slice(to >> 2, (to >> 2) + length);
   });
+}
+
+/** Brings an input that was quantized before to where {@link quantizeInput} would have put it. */
+function takeInput(
+  fn: string,
+  packed: PackedConvWeights,
+  { bytes, scale, zeroPoint }: QuantizedInput,
+  take: (bytes: number) => number,
+): DynamicInput {
+  const at = take(bytes.length + 16);
+  packed.engine.heap.u8.set(bytes, at);
+  return { bytes: at, zeroPoint, floatBias: packed.prepareDynamic(fn, Math.fround(scale), zeroPoint) };
 }

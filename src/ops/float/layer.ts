@@ -21,6 +21,8 @@ export const layer: { readonly [K in keyof LayerOps]: Ops[K] } = {
     convolutionTranspose('convTranspose1d', x, weight, bias, geometry),
   convTranspose2d: (x, weight, bias, geometry) =>
     convolutionTranspose('convTranspose2d', x, weight, bias, geometry),
+  convTranspose3d: (x, weight, bias, geometry) =>
+    convolutionTranspose('convTranspose3d', x, weight, bias, geometry),
   maxPool1d: (x, geometry) => maxPool('maxPool1d', x, geometry),
   maxPool2d: (x, geometry) => maxPool('maxPool2d', x, geometry),
   maxPool3d: (x, geometry) => maxPool('maxPool3d', x, geometry),

@@ -1,14 +1,20 @@
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { product } from '../../core/math.ts';
+import type { ConvGeometry } from '../../kernels/geometry.ts';
 import { qConv } from '../../kernels/int8/conv.ts';
+import { qConvDynamic } from '../../kernels/int8/conv-dynamic.ts';
+import { chooseQuantizationParams } from '../../kernels/int8/qparams.ts';
+import { minMax } from '../../kernels/int8/quantize.ts';
 import { DTYPES } from '../../tensor/dtype.ts';
 import { perTensorQParams } from '../../tensor/qparams.ts';
-import { formatShape, type Shape } from '../../tensor/shape.ts';
-import { copyStrided, fromStorage, requireQuantized, type Tensor } from '../../tensor/tensor.ts';
+import { channelsLastStrides, formatShape, type Shape } from '../../tensor/shape.ts';
+import { copyStrided, fromStorage, requireQuantized, Tensor } from '../../tensor/tensor.ts';
 import type { QuantizedOps } from '../signatures/index.ts';
 import type { ConvTransposeGeometry } from '../signatures/layer.ts';
 import { activationQParams, channelsLastData, channelsLastTensor } from './convolution.ts';
+import { quantizeCrossing } from './crossing.ts';
 import { PackedWeights } from './packed.ts';
+import { requireFloat32 } from './product-input.ts';
 import { rearranging } from './rearrange.ts';
 
 /**
@@ -157,55 +163,110 @@ function tapPlaces(phases: readonly Phase[], kernel: Shape): number[] {
   return places;
 }
 
+type Elements = Uint8Array | Int8Array | Float32Array;
+
+/**
+ * Runs the convolutions of all phases over quantized `x` and puts their results together: `compute` gives the channels-last
+ * result of one, `allocate` the place for all.
+ */
+function overPhases<E extends Elements>(
+  fn: string,
+  rank: number,
+  x: Tensor,
+  packed: PackedTransposedWeights,
+  allocate: (length: number) => E,
+  compute: (part: PackedWeights, cropped: Tensor, window: ConvGeometry) => E,
+): { readonly storage: E; readonly shape: Shape } {
+  const { geometry, kernelSize, outChannels } = packed;
+  const { stride, padding, dilation, outputPadding } = geometry;
+  const { zeroPoint } = activationQParams(x, fn);
+  requireInput(fn, rank, x, packed);
+  const batch = x.shape[0];
+  const outputSize = kernelSize.map(
+    (k, d) =>
+      (x.shape[d + 2] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (k - 1) + outputPadding[d] + 1,
+  );
+  if (outputSize.some((size) => size < 1)) {
+    throw new ShapeError({
+      fn,
+      argument: 'input',
+      expected: 'spatial sizes that leave an output',
+      got: `${formatShape(x.shape)}, giving [${outputSize.join(', ')}]`,
+    });
+  }
+  const out = allocate(batch * product(outputSize) * outChannels);
+  for (const { phases, packed: part } of packed.convolutions()) {
+    const counts = phases.map(({ phase }, d) => Math.ceil((outputSize[d] - phase) / stride[d]));
+    if (counts.some((n) => n < 1)) continue;
+    const cropped = crop(x, phases, zeroPoint);
+    const y = compute(part, cropped, {
+      batch,
+      inputSize: cropped.shape.slice(2),
+      kernel: part.kernelSize,
+      stride: phases.map(() => 1),
+      padding: part.geometry?.padding ?? [],
+      dilation: phases.map((p) => p.dilation),
+      outputSize: counts,
+    });
+    interleave(y, out, batch, counts, outputSize, stride, phases, outChannels);
+  }
+  return { storage: out, shape: [batch, outChannels, ...outputSize] };
+}
+
+function requireInput(fn: string, rank: number, x: Tensor, packed: PackedTransposedWeights): void {
+  const channels = packed.weight.shape[0];
+  if (x.ndim === rank + 2 && packed.kernelSize.length === rank && x.shape[1] === channels) return;
+  throw new ShapeError({
+    fn,
+    argument: 'input',
+    expected: `${rank + 2} dimensions with ${channels} channels in dimension 1`,
+    got: formatShape(x.shape),
+  });
+}
+
 function transposedConvolution(rank: 1 | 2 | 3) {
   const fn = `quantized::conv_transpose${rank}d` as const;
   return (x: Tensor, packed: PackedTransposedWeights, scale: number, zeroPoint: number): Tensor => {
     const input = activationQParams(x, fn);
-    const { geometry, kernelSize, weight, outChannels } = packed;
-    const { stride, padding, dilation, outputPadding } = geometry;
-    if (x.ndim !== rank + 2 || kernelSize.length !== rank || x.shape[1] !== weight.shape[0]) {
-      throw new ShapeError({
-        fn,
-        argument: 'input',
-        expected: `${rank + 2} dimensions with ${weight.shape[0]} channels in dimension 1`,
-        got: formatShape(x.shape),
-      });
-    }
     const dtype = x.dtype as 'quint8' | 'qint8';
     const qparams = perTensorQParams(scale, zeroPoint, dtype, fn);
     const { min, max } = DTYPES[dtype];
-    const batch = x.shape[0];
-    const outputSize = kernelSize.map(
-      (k, d) =>
-        (x.shape[d + 2] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (k - 1) + outputPadding[d] + 1,
+    const { storage, shape } = overPhases(
+      fn,
+      rank,
+      x,
+      packed,
+      (length) => DTYPES[dtype].allocate(length) as Uint8Array | Int8Array,
+      (part, cropped, window) => {
+        const panel = part.panel(input.scale, input.zeroPoint, qparams);
+        return qConv(panel, channelsLastData(cropped), window, { zeroPoint, min, max });
+      },
     );
-    if (outputSize.some((size) => size < 1)) {
-      throw new ShapeError({
-        fn,
-        argument: 'input',
-        expected: 'spatial sizes that leave an output',
-        got: `${formatShape(x.shape)}, giving [${outputSize.join(', ')}]`,
-      });
-    }
-    const out = DTYPES[dtype].allocate(batch * product(outputSize) * outChannels) as Uint8Array | Int8Array;
-    for (const { phases, packed: part } of packed.convolutions()) {
-      const counts = phases.map(({ phase }, d) => Math.ceil((outputSize[d] - phase) / stride[d]));
-      if (counts.some((n) => n < 1)) continue;
-      const cropped = crop(x, phases, input.zeroPoint);
-      const window = {
-        batch,
-        inputSize: cropped.shape.slice(2),
-        kernel: part.kernelSize,
-        stride: phases.map(() => 1),
-        padding: part.geometry?.padding ?? [],
-        dilation: phases.map((p) => p.dilation),
-        outputSize: counts,
-      };
-      const panel = part.panel(input.scale, input.zeroPoint, qparams);
-      const y = qConv(panel, channelsLastData(cropped), window, { zeroPoint, min, max });
-      interleave(y, out, batch, counts, outputSize, stride, phases, outChannels);
-    }
-    return channelsLastTensor(out, [batch, outChannels, ...outputSize], x, qparams);
+    return channelsLastTensor(storage, shape, x, qparams);
+  };
+}
+
+/** The result stays float, as that of the other dynamic convolutions. */
+function transposedDynamic(rank: 1 | 2 | 3) {
+  const fn = `quantized::conv_transpose${rank}d_dynamic` as const;
+  return (x: Tensor, packed: PackedTransposedWeights, reduceRange: boolean): Tensor => {
+    requireFloat32(x, fn);
+    requireInput(fn, rank, x, packed);
+    const { min, max } = minMax(x.data as Float32Array);
+    const { scale, zeroPoint } = chooseQuantizationParams(min, max, { reduceRange });
+    const input = quantizeCrossing.quantizePerTensor(x, scale, zeroPoint, 'quint8');
+    const { storage, shape } = overPhases(
+      fn,
+      rank,
+      input,
+      packed,
+      (length) => new Float32Array(length),
+      (part, cropped, window) => {
+        const bytes = channelsLastData(cropped) as Uint8Array;
+        return qConvDynamic(part.dynamicPanel(), { bytes, scale, zeroPoint }, window);
+      },
+    );
+    return new Tensor({ storage, shape, strides: channelsLastStrides(shape), dtype: 'float32' });
   };
 }
 
@@ -229,8 +290,8 @@ function crop(x: Tensor, phases: readonly Phase[], zeroPoint: number): Tensor {
 
 /** Writes the outputs of one combination of phases to their places in the channels-last result. */
 function interleave(
-  from: Uint8Array | Int8Array,
-  to: Uint8Array | Int8Array,
+  from: Elements,
+  to: Elements,
   batch: number,
   counts: readonly number[],
   outputSize: readonly number[],
@@ -261,9 +322,14 @@ function interleave(
   );
 }
 
-/** Transposed convolutions on packed weights. */
-export const transposedConvolutions: Pick<QuantizedOps, `quantized::conv_transpose${1 | 2 | 3}d`> = {
+type TransposedOps = Pick<QuantizedOps, `quantized::conv_transpose${1 | 2 | 3}d${'' | '_dynamic'}`>;
+
+/** Transposed convolutions on packed weights, of quantized tensors and of floats that are quantized call by call. */
+export const transposedConvolutions: TransposedOps = {
   'quantized::conv_transpose1d': transposedConvolution(1),
   'quantized::conv_transpose2d': transposedConvolution(2),
   'quantized::conv_transpose3d': transposedConvolution(3),
+  'quantized::conv_transpose1d_dynamic': transposedDynamic(1),
+  'quantized::conv_transpose2d_dynamic': transposedDynamic(2),
+  'quantized::conv_transpose3d_dynamic': transposedDynamic(3),
 };

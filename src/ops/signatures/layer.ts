@@ -51,6 +51,7 @@ export interface LayerOps {
   conv3d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): Tensor;
   convTranspose1d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvTransposeGeometry): Tensor;
   convTranspose2d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvTransposeGeometry): Tensor;
+  convTranspose3d(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvTransposeGeometry): Tensor;
 
   maxPool1d(x: Tensor, geometry: PoolGeometry): Tensor;
   maxPool2d(x: Tensor, geometry: PoolGeometry): Tensor;

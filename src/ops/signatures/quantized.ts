@@ -49,6 +49,21 @@ export interface QuantizedOps {
     scale: number,
     zeroPoint: number,
   ): Tensor;
+  'quantized::conv_transpose1d_dynamic'(
+    x: Tensor,
+    packed: PackedTransposedWeights,
+    reduceRange: boolean,
+  ): Tensor;
+  'quantized::conv_transpose2d_dynamic'(
+    x: Tensor,
+    packed: PackedTransposedWeights,
+    reduceRange: boolean,
+  ): Tensor;
+  'quantized::conv_transpose3d_dynamic'(
+    x: Tensor,
+    packed: PackedTransposedWeights,
+    reduceRange: boolean,
+  ): Tensor;
 
   'quantized::sigmoid'(x: Tensor, scale: number, zeroPoint: number): Tensor;
   'quantized::tanh'(x: Tensor, scale: number, zeroPoint: number): Tensor;

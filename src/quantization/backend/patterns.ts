@@ -11,6 +11,7 @@ import {
   Conv3d,
   ConvTranspose1d,
   ConvTranspose2d,
+  ConvTranspose3d,
   Dropout,
   ELU,
   Embedding,
@@ -115,6 +116,17 @@ const QAT = {
 } as const;
 const Q_CONV = { 1: quantized.Conv1d, 2: quantized.Conv2d, 3: quantized.Conv3d } as const;
 const DYNAMIC_CONV = { 1: dynamic.Conv1d, 2: dynamic.Conv2d, 3: dynamic.Conv3d } as const;
+const CONV_TRANSPOSE = { 1: ConvTranspose1d, 2: ConvTranspose2d, 3: ConvTranspose3d } as const;
+const Q_CONV_TRANSPOSE = {
+  1: quantized.ConvTranspose1d,
+  2: quantized.ConvTranspose2d,
+  3: quantized.ConvTranspose3d,
+} as const;
+const DYNAMIC_CONV_TRANSPOSE = {
+  1: dynamic.ConvTranspose1d,
+  2: dynamic.ConvTranspose2d,
+  3: dynamic.ConvTranspose3d,
+} as const;
 const Q_CONV_RELU = { 1: quantized.ConvReLU1d, 2: quantized.ConvReLU2d, 3: quantized.ConvReLU3d } as const;
 
 function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
@@ -172,14 +184,21 @@ function convolutionPatterns(rank: 1 | 2 | 3): Pattern[] {
   ];
 }
 
-/** Ends in the row of the transposed convolution, which the normalization is folded into. */
-function transposedWithNorm(rank: 1 | 2, conv: ModuleClass): Pattern {
-  return {
-    name: `transposed conv${rank}d + bn`,
-    sequence: [conv, BATCH_NORM[rank]],
-    fuse: (c, bn) => fuseConvBn(c, bn),
-    observe: 'none',
-  };
+/** A transposed convolution; with a batch normalization behind it, that is folded in. */
+function transposedPatterns(rank: 1 | 2 | 3): Pattern[] {
+  const conv = CONV_TRANSPOSE[rank];
+  return [
+    {
+      ...single(`transposed conv${rank}d`, conv, Q_CONV_TRANSPOSE[rank]),
+      dynamic: DYNAMIC_CONV_TRANSPOSE[rank],
+    },
+    {
+      name: `transposed conv${rank}d + bn`,
+      sequence: [conv, BATCH_NORM[rank]],
+      fuse: (c, bn) => fuseConvBn(c, bn),
+      observe: 'none',
+    },
+  ];
 }
 
 /** A single module that is observed at its output and has a static form only. */
@@ -316,10 +335,9 @@ export const PATTERNS: readonly Pattern[] = [
     static: quantized.EmbeddingBag,
     dynamic: quantized.EmbeddingBag,
   },
-  single('transposed conv1d', ConvTranspose1d, quantized.ConvTranspose1d),
-  single('transposed conv2d', ConvTranspose2d, quantized.ConvTranspose2d),
-  transposedWithNorm(1, ConvTranspose1d),
-  transposedWithNorm(2, ConvTranspose2d),
+  ...transposedPatterns(1),
+  ...transposedPatterns(2),
+  ...transposedPatterns(3),
   single('bn2d', BatchNorm2d, quantized.BatchNorm2d),
   single('bn3d', BatchNorm3d, quantized.BatchNorm3d),
   {

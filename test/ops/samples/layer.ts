@@ -50,6 +50,9 @@ export const layerSamples: SamplesOf<LayerOps> = {
     [normal(1, 2, 3, 2), normal(2, 3, 2, 2), normal(3), convTranspose(conv(2, 2))],
     [normal(1, 2, 2, 3), normal(2, 1, 3, 3), null, convTranspose(conv(2, 2, 1, 1, 2), 1)],
   ],
+  convTranspose3d: [
+    [normal(1, 2, 2, 3, 2), normal(2, 1, 2, 2, 2), normal(2), convTranspose(conv(3, 2, 0, 1, 2))],
+  ],
 
   maxPool1d: [[distinct(2, 2, 5), pool(1, 2)]],
   maxPool2d: [

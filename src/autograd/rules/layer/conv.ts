@@ -10,7 +10,7 @@ import type { ConvGeometry, ConvTransposeGeometry } from '../../../ops/signature
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { RulesOf } from '../rule.ts';
 
-type ConvOps = Pick<LayerOps, 'conv1d' | 'conv2d' | 'conv3d' | 'convTranspose1d' | 'convTranspose2d'>;
+type ConvOps = Pick<LayerOps, `conv${1 | 2 | 3}d` | `convTranspose${1 | 2 | 3}d`>;
 
 /** Gradients of convolutions. */
 export const convRules: RulesOf<ConvOps> = {
@@ -19,6 +19,7 @@ export const convRules: RulesOf<ConvOps> = {
   conv3d: convRule('conv3d'),
   convTranspose1d: convTransposeRule('convTranspose1d'),
   convTranspose2d: convTransposeRule('convTranspose2d'),
+  convTranspose3d: convTransposeRule('convTranspose3d'),
 };
 
 type Gradients = (grad: Tensor) => readonly (Tensor | null)[];

@@ -114,6 +114,24 @@ export function convTranspose2d(
   return batched(x, 2, (batch) => dispatch('convTranspose2d', batch, weight, bias, geometry));
 }
 
+/**
+ * 3-D transposed convolution: x [N, C, D, H, W] or [C, D, H, W], weight [C, outChannels / groups, kD, kH, kW]; output sizes
+ * as of {@link convTranspose2d}. Source: `torch.nn.functional.conv_transpose3d`.
+ *
+ * @throws ShapeError where channels or sizes do not fit; ArgumentError for geometry out of range.
+ * @example
+ * convTranspose3d(randn([1, 8, 4, 7, 7]), randn([8, 4, 2, 2, 2]), null, { stride: 2 }).shape; // [1, 4, 8, 14, 14]
+ */
+export function convTranspose3d(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  const geometry = transposeGeometry('convTranspose3d', 3, options);
+  return batched(x, 3, (batch) => dispatch('convTranspose3d', batch, weight, bias, geometry));
+}
+
 function convolve(
   fn: 'conv1d' | 'conv2d' | 'conv3d',
   rank: number,

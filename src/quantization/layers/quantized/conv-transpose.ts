@@ -2,6 +2,7 @@ import type {
   ConvTransposeOptions,
   ConvTranspose1d as FloatConvTranspose1d,
   ConvTranspose2d as FloatConvTranspose2d,
+  ConvTranspose3d as FloatConvTranspose3d,
 } from '../../../nn/index.ts';
 import type { AnyModule } from '../../../nn/module.ts';
 import { pythonTuple } from '../../../nn/python-repr.ts';
@@ -18,7 +19,7 @@ import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 import { PackedLayer } from './packed-layer.ts';
 
 /** What quantized transposed convolutions of every rank share. */
-abstract class QuantizedConvTranspose extends PackedLayer<PackedTransposedWeights> {
+export abstract class QuantizedConvTranspose extends PackedLayer<PackedTransposedWeights> {
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: readonly number[];
@@ -71,17 +72,28 @@ abstract class QuantizedConvTranspose extends PackedLayer<PackedTransposedWeight
   }
 }
 
+type Create<Q> = new (
+  inChannels: number,
+  outChannels: number,
+  kernelSize: Sizes,
+  options: ConvTransposeOptions,
+) => Q;
+
 /** Gives a fresh quantized layer the weight and output parameters of an observed float one. */
-function adopt<Q extends QuantizedConvTranspose>(
-  create: new (
-    inChannels: number,
-    outChannels: number,
-    kernelSize: Sizes,
-    options: ConvTransposeOptions,
-  ) => Q,
+function adopt<Q extends QuantizedConvTranspose>(create: Create<Q>, module: AnyModule): Q {
+  const q = adoptTransposedWeights(create, module);
+  const { scale, zeroPoint } = observedQParams(module.activationPostProcess, `${q.typeName}.fromFloat`);
+  q.scale = scale;
+  q.zeroPoint = zeroPoint;
+  return q;
+}
+
+/** Gives a fresh quantized layer the weight of a float transposed convolution. */
+export function adoptTransposedWeights<Q extends QuantizedConvTranspose>(
+  create: Create<Q>,
   module: AnyModule,
 ): Q {
-  const float = module as FloatConvTranspose1d | FloatConvTranspose2d;
+  const float = module as FloatConvTranspose1d | FloatConvTranspose2d | FloatConvTranspose3d;
   assertValidQConfig(float.qconfig, float);
   const { inChannels, outChannels, kernelSize, stride, outputPadding, dilation, groups } = float;
   // Transposed convolutions take their padding in numbers only.
@@ -96,9 +108,6 @@ function adopt<Q extends QuantizedConvTranspose>(
     bias,
   });
   const fn = `${q.typeName}.fromFloat`;
-  const { scale, zeroPoint } = observedQParams(float.activationPostProcess, fn);
-  q.scale = scale;
-  q.zeroPoint = zeroPoint;
   q.setWeightBias(
     quantizeWeight(float.weight, observeWeight(float, float.weight, fn), fn),
     plainBias(float.bias),
