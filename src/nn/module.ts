@@ -45,10 +45,15 @@ export type CallInterceptor = (module: AnyModule, inputs: readonly unknown[], ru
 
 let interceptor: CallInterceptor | null = null;
 
-/** Runs `body` while every call of a module goes through `intercept`: how tracers see the borders of layers. */
+/**
+ * Runs `body` while every call of a module goes through `intercept`: how tracers see the borders of layers. Where one is at work
+ * already, `run` goes on through it.
+ */
 export function withCallInterceptor<T>(intercept: CallInterceptor, body: () => T): T {
   const before = interceptor;
-  interceptor = intercept;
+  interceptor = before
+    ? (module, inputs, run) => intercept(module, inputs, () => before(module, inputs, run))
+    : intercept;
   try {
     return body();
   } finally {

@@ -12,6 +12,12 @@ export type {
 } from './backend/pattern.ts';
 export { PATTERNS } from './backend/patterns.ts';
 export { getDefaultQatQConfigMapping, getDefaultQConfigMapping } from './default-qconfig-mapping.ts';
+export {
+  type ConvertDbrOptions,
+  convertDbr,
+  type PrepareDbrOptions,
+  prepareDbr,
+} from './define-by-run/index.ts';
 export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';
 export { type PrepareOptions, prepare } from './eager/prepare.ts';

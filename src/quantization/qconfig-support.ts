@@ -34,19 +34,14 @@ export function isDynamicQConfig(qconfig: QConfig | null | undefined): boolean {
  *
  * @throws {@link QuantizationError} naming the module path and the qconfig to use instead.
  */
-export function requireStaticQConfig(
-  fn: 'prepare' | 'prepareQat' | 'convert',
-  module: AnyModule,
-  path: string,
-  pattern: Pattern,
-): void {
+export function requireStaticQConfig(fn: string, module: AnyModule, path: string, pattern: Pattern): void {
   const { qconfig } = module;
   if (!qconfig || pattern.observe === 'none') return;
   if (module instanceof Embedding || module instanceof EmbeddingBag) return;
   try {
     assertValidQConfig(qconfig, module);
     const observer = qconfig.activation();
-    const fault = faultOf(observer, fn);
+    const fault = activationFault(observer, fn);
     if (fault) throw new QuantizationError({ fn, argument: 'qconfig', ...fault });
   } catch (error) {
     if (error instanceof ZeropointError) error.locate(path, module.typeName);
@@ -54,9 +49,13 @@ export function requireStaticQConfig(
   }
 }
 
-function faultOf(
+/**
+ * Why an observer cannot say how an activation is quantized statically; null where it can. Conversions also refuse those that
+ * measure nothing.
+ */
+export function activationFault(
   observer: ObserverBase,
-  fn: 'prepare' | 'prepareQat' | 'convert',
+  fn: string,
 ): { readonly expected: string; readonly got: string; readonly fix: string } | null {
   const fix = 'Use getDefaultQConfig(), or set the qconfig of this module to null to keep it float.';
   const { dtype } = observer;
@@ -73,7 +72,7 @@ function faultOf(
   if (isPerChannelScheme(observer.qscheme)) {
     return { expected: 'one scale for all of an activation', got: `activations ${observer.qscheme}`, fix };
   }
-  if (fn === 'convert' && MEASURE_NOTHING.some((c) => observer instanceof c)) {
+  if (fn.startsWith('convert') && MEASURE_NOTHING.some((c) => observer instanceof c)) {
     return { expected: 'an observer that measures activations', got: observer.typeName, fix };
   }
   return null;

@@ -2,6 +2,7 @@ import { formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import { patternLookup, quantizedClasses } from '../quantization/backend/patterns.ts';
+import { recordedOperators } from '../quantization/define-by-run/notes.ts';
 import { recordedReason } from '../quantization/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
 
@@ -16,7 +17,8 @@ export interface CoverageRow {
 
 /**
  * Lists the modules that compute, with what `prepare` or `convert` made of them: quantized, observed, or float and why.
- * Containers are left out; so are observers. The reasons are those that `strict` makes errors of.
+ * Containers are left out; so are observers. The reasons are those that `strict` makes errors of. Of models under
+ * define-by-run quantization, operators follow, under the path of the module that calls them.
  *
  * @param patterns The rows of your own that were given to `prepare` and `convert`.
  * @example
@@ -42,7 +44,7 @@ export function coverage(model: AnyModule, patterns: readonly Pattern[] = []): C
     if (module.typeName === 'Identity') continue;
     rows.push({ path, type: module.typeName, status: 'float', reason: floatReason(module, patterns) });
   }
-  return rows;
+  return [...rows, ...recordedOperators(model)];
 }
 
 /** The rows of {@link coverage} as a table. */

@@ -489,6 +489,16 @@ export function operatorPatternOf(...names: readonly string[]): Pattern | undefi
   return byOperators.get(names.join());
 }
 
+/** Finds the row of operators: {@link operatorPatternOf}, or one that knows rows of the caller too. */
+export type OperatorLookup = (...names: readonly string[]) => Pattern | undefined;
+
+/** A lookup that tries `extra` before the backend table. */
+export function operatorLookup(extra: readonly Pattern[] = []): OperatorLookup {
+  if (extra.length === 0) return operatorPatternOf;
+  const own = indexByOperators(extra);
+  return (...names) => own.get(names.join()) ?? operatorPatternOf(...names);
+}
+
 /** Finds the row that describes a module: {@link patternOf}, or one that knows rows of the caller too. */
 export type PatternLookup = (module: AnyModule) => Pattern | undefined;
 

@@ -1,0 +1,79 @@
+import type { AnyModule } from '../../nn/module.ts';
+import { fusionOf, type OperatorLookup, type PatternLookup } from '../backend/patterns.ts';
+import type { Record } from './record.ts';
+import type { SeenOp } from './seen-op.ts';
+
+/** A run of calls that one fused call takes the place of. */
+export interface Fusion {
+  readonly ops: readonly SeenOp[];
+  /** The module that computes all of them; null where an operator does. */
+  readonly module: AnyModule | null;
+}
+
+/** What {@link findFusions} looks things up in. */
+export interface FusionSources {
+  readonly record: Record;
+  readonly rowOf: OperatorLookup;
+  readonly rowOfModule: PatternLookup;
+  readonly patterns: Parameters<typeof fusionOf>[1];
+  readonly moduleAt: (path: string) => AnyModule;
+}
+
+/**
+ * The runs of calls within one `forward` that the backend table fuses, longest first: each call's result goes to the next one
+ * and nowhere else, whenever the module runs. A module that is called in several places is fused in none of them.
+ * Source: `torch.ao.quantization._dbr.fusion.get_module_fusion_fqns`.
+ */
+export function findFusions(sources: FusionSources): Fusion[] {
+  const called = sources.record.ops;
+  const found: Fusion[] = [];
+  const fused = new Set<SeenOp>();
+  const isShared = (op: SeenOp): boolean =>
+    op.kind === 'module' && called.some((other) => other !== op && other.matches(op));
+  for (const head of called) {
+    if (fused.has(head) || !head.row || isShared(head)) continue;
+    const chain = chainFrom(head, sources.record);
+    for (let length = chain.length; length > 1; length--) {
+      const fusion = fusionFor(chain.slice(0, length), sources);
+      if (!fusion) continue;
+      found.push(fusion);
+      for (const op of fusion.ops) fused.add(op);
+      break;
+    }
+  }
+  return found;
+}
+
+/** The calls that a result goes through one by one, from `head` on. */
+function chainFrom(head: SeenOp, { uses, feeds }: Record): SeenOp[] {
+  const chain = [head];
+  for (let last = head; ; ) {
+    const use = uses.get(last);
+    if (!use || use.elsewhere || use.by.size !== 1) return chain;
+    const [next] = use.by;
+    const from = feeds.get(next);
+    if (next.owner !== last.owner || next.index <= last.index || from?.size !== 1 || !from.has(last))
+      return chain;
+    chain.push(next);
+    last = next;
+  }
+}
+
+function fusionFor(ops: readonly SeenOp[], sources: FusionSources): Fusion | null {
+  if (ops[0].kind === 'operator') {
+    if (ops.some((op) => op.kind === 'module')) return null;
+    return sources.rowOf(...ops.map((op) => op.target)) ? { ops, module: null } : null;
+  }
+  const modules = ops.map((op) => moduleFor(op, sources));
+  if (modules.some((m) => m === null)) return null;
+  const all = modules as AnyModule[];
+  const row = fusionOf(all, sources.patterns);
+  return row?.fuse ? { ops, module: row.fuse(...all) } : null;
+}
+
+/** The module that is called, or one of the class that does what an operator does. */
+function moduleFor(op: SeenOp, { moduleAt, rowOf }: FusionSources): AnyModule | null {
+  if (op.kind === 'module') return moduleAt(op.target);
+  const type = rowOf(op.target)?.sequence[0];
+  return type ? new (type as new () => AnyModule)() : null;
+}

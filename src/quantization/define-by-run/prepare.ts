@@ -1,0 +1,245 @@
+import { ArgumentError, QuantizationError } from '../../core/errors.ts';
+import { deepCopy } from '../../nn/deep-copy.ts';
+import { Identity } from '../../nn/index.ts';
+import type { AnyModule } from '../../nn/module.ts';
+import { noGrad } from '../../ops/grad-mode.ts';
+import type { Pattern } from '../backend/pattern.ts';
+import { operatorLookup, patternLookup } from '../backend/patterns.ts';
+import { recordNotes, refuseNotes } from '../notes.ts';
+import { attachObservers, takeApart } from '../observation.ts';
+import { propagateQConfig } from '../propagate-qconfig.ts';
+import type { QConfig } from '../qconfig.ts';
+import { QConfigMapping, type QConfigMappingDict } from '../qconfig-mapping.ts';
+import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
+import { type Fusion, type FusionSources, findFusions } from './fuse.ts';
+import { meetModules } from './meet-modules.ts';
+import { notesOf } from './notes.ts';
+import { isActivation } from './observe.ts';
+import { type Decide, Record, Recording } from './record.ts';
+import { replaceModule } from './replace-module.ts';
+import { runByRun } from './run-by-run.ts';
+import { AutoQuantizationState, adoptState, inputKey } from './state.ts';
+import { treatmentFor } from './treatment.ts';
+
+/** Options of {@link prepareDbr}. */
+export interface PrepareDbrOptions {
+  /** Change the model itself instead of a copy. */
+  readonly inplace?: boolean;
+  /** Rows of your own that come before the backend table's. */
+  readonly patterns?: readonly Pattern[];
+  /** Further lists of inputs, where one does not lead through every part of the model. */
+  readonly moreExamples?: readonly (readonly unknown[])[];
+  /**
+   * Throw where a layer or operator that a qconfig reached stays float for want of a quantized form. Without it they stay
+   * float, and `suite.coverage` tells why.
+   */
+  readonly strict?: boolean;
+}
+
+/**
+ * Prepares a model for static quantization without graph or stubs: runs it once, as it is, and records the quantizable calls that
+ * go by (layers, additions, products, concatenations, …), module by module in their order. What runs of calls the backend
+ * table knows are fused, observers are placed. Calibrate by running the result: loops, branches, early exits, code that
+ * reads values or knows nothing of tensors all run as they are, as long as quantizable calls come in the recorded order; fewer
+ * of them may come. Then {@link convertDbr}.
+ *
+ * Calls are counted per run of the module that makes them, so a module may run any number of times. A module that is used in
+ * several places has one set of weights, and output parameters for each place.
+ *
+ * Source: `torch.ao.quantization._quantize_dbr.prepare`.
+ *
+ * @param qconfigMapping Which part is quantized how, also as a plain object of PyTorch's keys; modules with a `qconfig` of
+ *   their own keep it.
+ * @param exampleInputs The inputs of one call.
+ * @throws {@link QuantizationError} for a model in training mode, and later where calls come in another order: it names the
+ *   module and both calls.
+ * @example
+ * const prepared = prepareDbr(model.eval(), getDefaultQConfigMapping(), [samples[0]]);
+ * noGrad(() => { for (const x of samples) prepared(x); });
+ * const int8 = convertDbr(prepared);
+ */
+export function prepareDbr<M extends AnyModule>(
+  model: M,
+  qconfigMapping: QConfigMapping | QConfigMappingDict,
+  exampleInputs: readonly unknown[],
+  options: PrepareDbrOptions = {},
+): M {
+  const target = options.inplace ? model : deepCopy(model);
+  const { patterns = [] } = options;
+  const lookup = patternLookup(patterns);
+  const rowOf = operatorLookup(patterns);
+  const mapping =
+    qconfigMapping instanceof QConfigMapping ? qconfigMapping : QConfigMapping.fromDict(qconfigMapping);
+  requireSuitable(target, lookup(target));
+  const given = ownQConfigs(target);
+  propagateQConfig(target, mapping);
+  requireQConfigs(target, mapping);
+  takeApart(target, lookup);
+  for (const [path, module] of target.namedModules()) {
+    const row = lookup(module);
+    if (row?.static && row.output && !isDynamicQConfig(module.qconfig))
+      requireStaticQConfig('prepareDbr', module, path, row);
+    if (row?.custom && module.constructor === row.custom.observed) attachObservers(module, lookup);
+  }
+  const state = new AutoQuantizationState(patterns);
+  const decide = treatmentFor({ root: target, given, mapping, lookup, rowOf });
+  const sources = {
+    rowOf,
+    rowOfModule: lookup,
+    patterns,
+    moduleAt: (path: string) => target.getSubmodule(path),
+  };
+  const examples = [exampleInputs, ...(options.moreExamples ?? [])];
+  const record = settle(target, state, examples, { ...sources, decide });
+  for (const [owner, ops] of record.plans) state.plans.set(owner, ops);
+  share(record);
+  placeObservers(state, record);
+  state.notes = notesOf(target, state, record, lookup);
+  if (options.strict) refuseNotes('prepareDbr', state.notes);
+  recordNotes(
+    target,
+    state.notes.filter((note) => note.kind === 'module'),
+  );
+  adoptState(target, state, runByRun);
+  return target;
+}
+
+type Sources = Omit<FusionSources, 'record'> & { readonly decide: Decide };
+
+/**
+ * Records the model on the examples and fuses what can be. A normalization that nothing can be fused with runs in float, which
+ * changes what is recorded after it: then it all begins again.
+ */
+function settle(
+  target: AnyModule,
+  state: AutoQuantizationState,
+  examples: readonly (readonly unknown[])[],
+  { decide, ...sources }: Sources,
+): Record {
+  const alone = new Set<string>();
+  for (;;) {
+    const record = new Record();
+    state.meetings = meetModules(target, sources.rowOfModule, alone);
+    noGrad(() => {
+      for (const inputs of examples)
+        new Recording(target, state, record, decide).run(() => target(...inputs));
+    });
+    const fusions = findFusions({ ...sources, record });
+    const parts = new Set(fusions.flatMap(({ ops }) => ops.slice(1)));
+    const left = record.ops.filter((op) => op.kind === 'module' && !op.row && !parts.has(op));
+    if (left.length === 0) {
+      for (const fusion of fusions) apply(target, fusion, sources);
+      dropFused(target, record);
+      return record;
+    }
+    for (const op of left) alone.add(op.target);
+  }
+}
+
+/** Lets the first call of a fusion do the work of all. */
+function apply(
+  target: AnyModule,
+  { ops, module }: Fusion,
+  { rowOf, rowOfModule }: Omit<Sources, 'decide'>,
+): void {
+  const [head] = ops;
+  ops.forEach((op, i) => {
+    op.next = ops[i + 1] ?? null;
+    op.isPart = i > 0;
+  });
+  if (!module) {
+    head.row = rowOf(...ops.map((op) => op.target)) ?? null;
+    return;
+  }
+  const before = target.getSubmodule(head.target);
+  const last = ops[ops.length - 1];
+  module.eval();
+  module.adoptHooks(last.kind === 'module' ? target.getSubmodule(last.target) : before);
+  module.qconfig = before.qconfig;
+  replaceModule(target, before, module);
+  head.row = rowOfModule(module) ?? null;
+}
+
+/** Normalizations whose every call was folded into another layer have nothing left to do. */
+function dropFused(target: AnyModule, record: Record): void {
+  const { ops } = record;
+  const folded = ops.filter((op) => op.isPart && op.kind === 'module');
+  for (const op of folded) {
+    if (ops.some((other) => other.matches(op) && !other.isPart)) continue;
+    const module = target.getSubmodule(op.target);
+    if (!(module instanceof Identity)) replaceModule(target, module, new Identity().eval());
+  }
+}
+
+/** Calls whose results are joined come under one observer: that of the first of them. */
+function share(record: Record): void {
+  for (const [join, sources] of record.joined) {
+    const group = new Set([...sources, join].map((op) => op.shares));
+    const [first] = group;
+    for (const op of record.ops) if (group.has(op.shares)) op.shares = first;
+  }
+}
+
+function placeObservers(state: AutoQuantizationState, record: Record): void {
+  const { observers } = state;
+  for (const op of record.ops) {
+    if (op.isObserved) {
+      const { key, qconfig } = op.shares;
+      const observer = observers.get(key) ?? (qconfig as QConfig).activation();
+      observers.set(key, observer);
+      observers.set(op.key, observer);
+    }
+    if (op.joins || !op.takesQuantized) continue;
+    for (const place of record.plain.get(op) ?? []) {
+      if (isActivation(op, place)) observers.set(inputKey(op, place), (op.qconfig as QConfig).activation());
+    }
+  }
+}
+
+/** QConfigs that modules have of their own, for themselves and all below, by path. */
+function ownQConfigs(root: AnyModule): Map<string, QConfig | null> {
+  const given = new Map<string, QConfig | null>();
+  for (const [path, module] of root.namedModules()) {
+    const above = given.get(path.slice(0, Math.max(path.lastIndexOf('.'), 0)));
+    const own = module.qconfig === undefined ? above : module.qconfig;
+    if (own !== undefined) given.set(path, own);
+  }
+  return given;
+}
+
+function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
+  if (row) {
+    throw new ArgumentError({
+      fn: 'prepareDbr',
+      argument: 'model',
+      expected: 'a model that calls the layers to be quantized',
+      got: `a single ${model.typeName}`,
+      fix: 'Put it into a Sequential.',
+    });
+  }
+  const training = model.namedModules().find(([, module]) => module.training);
+  if (!training) return;
+  const [path, module] = training;
+  const error = new QuantizationError({
+    fn: 'prepareDbr',
+    argument: 'model',
+    expected: 'a model in evaluation mode (batch statistics are folded into weights, dropout does nothing)',
+    got: `${module.typeName} in training mode`,
+    fix: 'Call model.eval() first.',
+  });
+  error.locate(path, module.typeName);
+  throw error;
+}
+
+function requireQConfigs(model: AnyModule, mapping: QConfigMapping): void {
+  const { globalQConfig, objectTypeQConfigs } = mapping;
+  if (globalQConfig || [...objectTypeQConfigs.values()].some(Boolean)) return;
+  if (model.modules().some((m) => m.qconfig)) return;
+  throw new QuantizationError({
+    fn: 'prepareDbr',
+    argument: 'qconfigMapping',
+    expected: 'a qconfig for the model or for some part of it',
+    got: 'none',
+    fix: 'Pass getDefaultQConfigMapping().',
+  });
+}
