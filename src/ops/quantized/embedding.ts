@@ -47,6 +47,15 @@ export function packEmbedding(weight: Tensor): Tensor {
  */
 function decodeRows(indices: Tensor, weight: Tensor, fn: string): { indices: Tensor; rows: Tensor } {
   const { scales, zeroPoints } = tableQParams(weight, fn);
+  if (indices.isQuantized) {
+    throw new DTypeError({
+      fn,
+      argument: 'indices',
+      expected: 'whole numbers (int64)',
+      got: `a ${indices.dtype} tensor`,
+      fix: 'Look rows up before the QuantStub.',
+    });
+  }
   const [count, width] = weight.shape;
   const packed = weight.dtype === 'quint4x2';
   const table = weight.data;

@@ -11,7 +11,7 @@ import type { AnyModule, StateLoader } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import type { StateDict } from '../../../tensor/state.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import { type PackedGates, packFloatGates, zeroGates } from './packed-gates.ts';
+import { type PackedGates, packFloatGates, weightsOf, zeroGates } from './packed-gates.ts';
 import { multiply, readScriptObject, scriptObject } from './packed-params.ts';
 
 /** What the dynamic cells share. Source: `torch.ao.nn.quantized.dynamic.RNNCellBase`. */
@@ -27,6 +27,11 @@ export abstract class DynamicCell<State, Out = State> extends RNNCellBase<State,
   adoptWeights(float: AnyModule & RecurrentWeights): this {
     this.packed = packFloatGates(float, float, `${this.typeName}.fromFloat`);
     return this;
+  }
+
+  /** Weights (qint8 or float16) and biases. Source: `get_weight`, `get_bias`. */
+  weights(): RecurrentWeights {
+    return weightsOf(this.packed);
   }
 
   inputGates(x: Tensor): Tensor {

@@ -11,6 +11,7 @@ import {
 import { Module, type StateLoader } from '../../../nn/module.ts';
 import { dispatch } from '../../../ops/dispatch.ts';
 import { noGrad } from '../../../ops/grad-mode.ts';
+import { activationQParams } from '../../../ops/quantized/convolution.ts';
 import { full } from '../../../tensor/creation.ts';
 import { normalizeDim } from '../../../tensor/shape.ts';
 import type { StateDict } from '../../../tensor/state.ts';
@@ -31,6 +32,11 @@ export class ReLU6 extends FloatReLU6 {
 
   override get typeName(): string {
     return 'QuantizedReLU6';
+  }
+
+  override forward(x: Tensor): Tensor {
+    activationQParams(x, this.typeName);
+    return super.forward(x);
   }
 }
 
