@@ -92,12 +92,14 @@ export function isPointwise(geometry: ConvGeometry): boolean {
   );
 }
 
-/** How the table of {@link indirectionTable} addresses one staged image. */
+/** How the table of {@link indirectionTable} addresses staged images. */
 export interface IndirectionLayout {
   /** Distance of neighbouring pixels of the innermost dimension. */
   readonly pixelBytes: number;
   /** Distance of neighbouring lines (innermost rows); at least the innermost size times `pixelBytes`. */
   readonly lineBytes: number;
+  /** Distance of neighbouring images, for a table of the whole batch; without it, the table is that of one image. */
+  readonly imageBytes?: number;
   /** Where taps outside of the image point. */
   readonly paddingOffset: number;
   /** Entries per output pixel, at least the number of taps; the rest point at `paddingOffset`. */
@@ -105,7 +107,7 @@ export interface IndirectionLayout {
 }
 
 /**
- * Byte offsets into one image for every (output pixel, tap) in row-major order. This replaces im2col: kernels read rows
+ * Byte offsets into an image (or a batch) for every (output pixel, tap) in row-major order, modulo 2^32. This replaces im2col: kernels read rows
  * through the table, so nothing is copied (M. Dukhan, "The Indirect Convolution Algorithm", 2019).
  */
 export function indirectionTable(
@@ -123,8 +125,10 @@ export function indirectionTable(
   const [sD, sH, sW] = pad(geometry.stride, 1);
   const [pD, pH, pW] = pad(geometry.padding, 0);
   const [dD, dH, dW] = pad(geometry.dilation, 1);
-  const { pixelBytes, lineBytes, paddingOffset, slots } = layout;
-  const table = new Uint32Array(outD * outH * outW * slots).fill(paddingOffset);
+  const { pixelBytes, lineBytes, imageBytes, paddingOffset, slots } = layout;
+  const images = imageBytes === undefined ? 1 : geometry.batch;
+  const imageEntries = outD * outH * outW * slots;
+  const table = new Uint32Array(images * imageEntries).fill(paddingOffset);
   let base = 0;
   for (let od = 0; od < outD; od++) {
     for (let oh = 0; oh < outH; oh++) {
@@ -147,6 +151,12 @@ export function indirectionTable(
         }
       }
     }
+  }
+  for (let image = 1; image < images; image++) {
+    const offset = image * (imageBytes as number);
+    const padded = paddingOffset >>> 0;
+    for (let i = 0, at = image * imageEntries; i < imageEntries; i++, at++)
+      table[at] = table[i] === padded ? padded : table[i] + offset;
   }
   return table;
 }

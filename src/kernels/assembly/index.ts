@@ -12,6 +12,7 @@ export * from "./qu8_conv";
 export * from "./qu8_dynamic";
 export * from "./qu8_elementwise";
 export * from "./qu8_pooling";
+export * from "./qu8_quantize_planes";
 export * from "./qu8s16_depthwise";
 export * from "./qu8s8_depthwise";
 export * from "./f32_channels";

@@ -1,4 +1,4 @@
-import { bias_bits, low_bits, round_lanes, store_u8_lanes } from "./requantize";
+import { bias_bits, low_bits, quantize_lanes, round_lanes, store_u8_lanes } from "./requantize";
 
 // Element-wise int8 kernels. They work on u8 only: signed data is the same bytes with the top bit flipped and the zero
 // point raised by 128. Buffers are padded to 16 bytes by the caller, so reads run over the end; stores do not.
@@ -9,13 +9,6 @@ export function u8_flip_sign(x: usize, n: usize, out: usize): void {
   const end = x + (n & ~15);
   for (; x < end; x += 16, out += 16) v128.store(out, v128.xor(v128.load(x), flip));
   if (n & 15) store_u8_lanes(out, v128.xor(v128.load(x), flip), <i32>(n & 15));
-}
-
-/** Four floats at `x`, divided by the scale and rounded. A NaN becomes the lower clamp. */
-// @ts-ignore: decorator
-@inline
-function quantize_lanes(x: usize, inverseScale: v128, least: v128, low: v128, bias: v128): v128 {
-  return round_lanes(f32x4.pmax(least, f32x4.mul(v128.load(x), inverseScale)), low, bias);
 }
 
 /** out[i] = clamp(nearbyint(x[i] * inverseScale) + zeroPoint, min, max); NaN gives min. */
@@ -91,6 +84,32 @@ export function u8_clamp(x: usize, n: usize, min: i32, max: i32, out: usize): vo
   }
 }
 
+/** Copies rows [begin, end) of `bytes` bytes. */
+export function u8_copy_rows(begin: i32, end: i32, x: usize, rowStride: usize, bytes: i32, out: usize, outStride: usize): void {
+  x += <usize>begin * rowStride;
+  out += <usize>begin * outStride;
+  for (let row = begin; row < end; row++) {
+    let i = 0;
+    for (; i + 16 <= bytes; i += 16) v128.store(out + i, v128.load(x + i));
+    if (i < bytes) store_u8_lanes(out + i, v128.load(x + i), bytes - i);
+    x += rowStride;
+    out += outStride;
+  }
+}
+
+/** {@link u8_lookup} on rows [begin, end) of `bytes` bytes. */
+export function u8_lookup_rows(
+  begin: i32, end: i32, x: usize, rowStride: usize, bytes: usize, table: usize, out: usize, outStride: usize,
+): void {
+  x += <usize>begin * rowStride;
+  out += <usize>begin * outStride;
+  for (let row = begin; row < end; row++) {
+    u8_lookup(x, bytes, table, out);
+    x += rowStride;
+    out += outStride;
+  }
+}
+
 /**
  * out[i] = table[x[i]], a table of 256 bytes. Byte loads beat sixteen vector swizzles (i8x16.swizzle) per vector by two.
  */
@@ -104,4 +123,21 @@ export function u8_lookup(x: usize, n: usize, table: usize, out: usize): void {
     store<u8>(out, load<u8>(table + (v >> 24)), 3);
   }
   for (let left = n & 3; left > 0; left--, x++, out++) store<u8>(out, load<u8>(table + load<u8>(x)));
+}
+
+/**
+ * Copies lines [begin, end) of `bytes` bytes into longer ones of `outLine` bytes, `left` bytes from their start; the margins
+ * become `fill`. Both are dense.
+ */
+export function u8_stage_lines(begin: i32, end: i32, x: usize, bytes: i32, out: usize, outLine: i32, left: i32, fill: i32): void {
+  x += <usize>begin * bytes;
+  out += <usize>begin * outLine;
+  const right = left + bytes;
+  for (let line = begin; line < end; line++) {
+    memory.fill(out, <u8>fill, left);
+    memory.copy(out + left, x, bytes);
+    memory.fill(out + right, <u8>fill, outLine - right);
+    x += bytes;
+    out += outLine;
+  }
 }

@@ -4,7 +4,7 @@ import { bias_bits, low_bits, requantize_lanes, store_u8_lanes } from "./requant
 // dilated window is a larger stride). Reads whole vectors of 16 channels, stores `channels` bytes.
 
 /** out[c] = largest byte of channel c in the window. */
-export function u8_window_max(input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32, out: usize): void {
+function u8_window_max(input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32, out: usize): void {
   for (let c = 0; c < channels; c += 16) {
     let best = i8x16.splat(0);
     let line = input + c;
@@ -21,7 +21,7 @@ export function u8_window_max(input: usize, height: i32, width: i32, rowStride: 
 }
 
 /** out[c] = clamp(nearbyint((bias + sum of channel c) * multiplier) + zeroPoint, 0, 255). */
-export function qu8_window_mean(
+function qu8_window_mean(
   input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32,
   bias: i32, multiplier: f32, zeroPoint: i32, out: usize,
 ): void {
@@ -45,5 +45,32 @@ export function qu8_window_mean(
     const x = i16x8.narrow_i32x4_s(requantize_lanes(s0, scale, low, offset), requantize_lanes(s1, scale, low, offset));
     const y = i16x8.narrow_i32x4_s(requantize_lanes(s2, scale, low, offset), requantize_lanes(s3, scale, low, offset));
     store_u8_lanes(out + c, i8x16.narrow_i16x8_u(x, y), channels - c);
+  }
+}
+
+// Pooling of many output pixels: 16 bytes describe the window of each, i32 offset, i32 height, i32 width, f32 multiplier.
+
+/** {@link u8_window_max} of output pixels [begin, end), stored `outStride` bytes apart. */
+export function u8_windows_max(
+  begin: i32, end: i32, input: usize, windows: usize, rowStride: usize, pixelStride: usize, channels: i32, out: usize, outStride: usize,
+): void {
+  for (let i = begin; i < end; i++) {
+    const w = windows + (<usize>i << 4);
+    u8_window_max(input + load<u32>(w), load<i32>(w, 4), load<i32>(w, 8), rowStride, pixelStride, channels, out + <usize>i * outStride);
+  }
+}
+
+/** {@link qu8_window_mean} of output pixels [begin, end): clamp(nearbyint(sum of (x - zeroPoint) * multiplier) + zeroPoint, 0, 255). */
+export function qu8_windows_mean(
+  begin: i32, end: i32, input: usize, windows: usize, rowStride: usize, pixelStride: usize, channels: i32, zeroPoint: i32,
+  out: usize, outStride: usize,
+): void {
+  for (let i = begin; i < end; i++) {
+    const w = windows + (<usize>i << 4);
+    const height = load<i32>(w, 4), width = load<i32>(w, 8);
+    const bias = -zeroPoint * height * width;
+    qu8_window_mean(
+      input + load<u32>(w), height, width, rowStride, pixelStride, channels, bias, load<f32>(w, 12), zeroPoint, out + <usize>i * outStride,
+    );
   }
 }

@@ -28,6 +28,13 @@ export function round_lanes(x: v128, low: v128, bias: v128): v128 {
   return i32x4.sub(i32x4.max_s(f32x4.add(x, f32x4.splat(MAGIC)), low), bias);
 }
 
+/** Four floats at `x`, divided by the scale and rounded. A NaN becomes the lower clamp. */
+// @ts-ignore: decorator
+@inline
+export function quantize_lanes(x: usize, inverseScale: v128, least: v128, low: v128, bias: v128): v128 {
+  return round_lanes(f32x4.pmax(least, f32x4.mul(v128.load(x), inverseScale)), low, bias);
+}
+
 /** {@link round_lanes} of f32(acc) · scale. */
 // @ts-ignore: decorator
 @inline

@@ -1,9 +1,15 @@
 import { ArgumentError, KernelError, ShapeError } from '../../core/errors.ts';
-import { roundHalfEven } from '../../core/math.ts';
 import { type Allocation, engine as defaultEngine, type Engine } from '../engine.ts';
 import type { ConvGeometry } from '../geometry.ts';
-import { type PanelFormat, paddedChannel, paddedChannels, panelFormat, weightIndex } from './panel-format.ts';
+import { type PanelFormat, paddedChannel, paddedChannels, panelFormat, panelsBytes } from './panel-format.ts';
 import { toUnsigned } from './signedness.ts';
+import {
+  foldQuantization,
+  foldZeroPoint,
+  positiveScale,
+  writePanelHeaders,
+  writePanels,
+} from './write-panels.ts';
 
 /** Arguments of {@link packConvWeights}. */
 export interface ConvWeights {
@@ -150,21 +156,11 @@ export class PackedConvWeights {
     const fn = 'PackedConvWeights.setQuantization';
     this.#checkLive(fn);
     const { bias, weightScales, inputZeroPoint, output } = quantization;
-    const n = this.outChannels;
-    checkPerChannel(fn, 'bias', bias, n);
-    checkPerChannel(fn, 'weightScales', weightScales, n);
+    checkPerChannel(fn, 'bias', bias, this.outChannels);
+    checkPerChannel(fn, 'weightScales', weightScales, this.outChannels);
     if (this.#quantization && sameQuantization(this.#quantization.given, quantization)) return;
-    const inputScale = positiveScale(fn, 'inputScale', quantization.inputScale);
-    const outputScale = output && positiveScale(fn, 'output.scale', output.scale);
-    const biases = new Int32Array(n);
-    const scales = new Float32Array(n);
-    for (let c = 0; c < n; c++) {
-      const accScale = Math.fround(positiveScale(fn, `weightScales[${c}]`, weightScales[c]) * inputScale);
-      const rounded = bias && outputScale ? roundHalfEven(Math.fround(bias[c] / accScale)) : 0;
-      biases[c] = Math.min(Math.max(rounded, -(2 ** 31)), 2 ** 31 - 1);
-      scales[c] = outputScale ? accScale / outputScale : accScale;
-    }
-    const floatBias = outputScale ? null : this.#paddedFloats(bias);
+    const { biases, scales } = foldQuantization(fn, quantization);
+    const floatBias = output ? null : this.#paddedFloats(bias);
     const given = {
       ...quantization,
       bias: bias?.slice() ?? null,
@@ -194,8 +190,7 @@ export class PackedConvWeights {
     }
     if (this.#prepared?.signedInput === signedInput) return this.#prepared;
     const inputZeroPoint = toUnsigned(fn, 'inputZeroPoint', state.inputZeroPoint, signedInput);
-    const biases = state.biases.map((bias, c) => bias - Math.imul(inputZeroPoint, this.weightSums[c]));
-    this.#writeHeaders(biases, state.scales);
+    this.#writeHeaders(foldZeroPoint(state.biases, inputZeroPoint, this.weightSums), state.scales);
     let floatBias = 0;
     if (state.floatBias) {
       floatBias = this.reserve('floatBias', state.floatBias.byteLength).ptr;
@@ -298,14 +293,7 @@ export class PackedConvWeights {
     const old = this.#headers;
     if (old && biases.every((v, c) => v === old.bias[c]) && scales.every((v, c) => v === old.scale[c]))
       return;
-    const { columns, panelBytes } = this.format;
-    const { i32, f32 } = this.engine.heap;
-    for (let c = 0; c < this.outChannels; c++) {
-      const padded = paddedChannel(this.format, this.outChannels, c);
-      const panel = this.ptr + Math.floor(padded / columns) * panelBytes;
-      i32[(panel >> 2) + (padded % columns)] = biases[c];
-      f32[((panel + panelBytes) >> 2) - columns + (padded % columns)] = scales[c];
-    }
+    writePanelHeaders(this.engine.heap, this.ptr, this.format, biases, scales);
     this.#headers = { bias: biases, scale: scales };
   }
 
@@ -367,13 +355,6 @@ function checkPerChannel(
     expected: `${channels} elements, one per output channel`,
     got: `${values.length}`,
   });
-}
-
-/** A scale as float32. */
-function positiveScale(fn: string, argument: string, value: number): number {
-  const scale = Math.fround(value);
-  if (scale > 0 && scale < Number.POSITIVE_INFINITY) return scale;
-  throw new ArgumentError({ fn, argument, expected: 'a positive finite float32', got: String(value) });
 }
 
 /**
@@ -449,31 +430,7 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
     });
   }
   const format = panelFormat(weights, engine.exactDot8);
-  const { columns, panelBytes, panelGroups, panelsPerGroup, tapChannels } = format;
-  const panels = engine.alloc(panelGroups * panelsPerGroup * panelBytes, 'packed');
-  const { u8, i8, i16 } = engine.heap;
-  u8.fill(0, panels.ptr, panels.ptr + panels.bytes);
-  const sums = new Int32Array(outChannels);
-  // Where each weight of a row goes is the same in every row but for its column.
-  const offsets = new Int32Array(rowLength);
-  const slots = rowLength / tapChannels;
-  for (let slot = 0; slot < slots; slot++) {
-    for (let k = 0; k < tapChannels; k++) offsets[slot * tapChannels + k] = weightIndex(format, 0, slot, k);
-  }
-  const wide = format.weightType === 's16';
-  const memory = wide ? i16 : i8;
-  for (let c = 0; c < outChannels; c++) {
-    const padded = paddedChannel(format, outChannels, c);
-    const start = panels.ptr + Math.floor(padded / columns) * panelBytes + 4 * columns;
-    const base = (wide ? start >> 1 : start) + (padded % columns) * format.step;
-    const zeroPoint = weightZeroPoints[c];
-    let sum = 0;
-    for (let i = 0, from = c * rowLength; i < rowLength; i++, from++) {
-      const value = weight[from] - zeroPoint;
-      memory[base + offsets[i]] = value;
-      sum += value;
-    }
-    sums[c] = sum;
-  }
+  const panels = engine.alloc(panelsBytes(format), 'packed');
+  const sums = writePanels(engine.heap, panels.ptr, format, weights);
   return new PackedConvWeights(weights, format, sums, panels, engine);
 }

@@ -80,6 +80,11 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
   };
 }
 
+/** Bytes of all panels. */
+export function panelsBytes({ panelGroups, panelsPerGroup, panelBytes }: PanelFormat): number {
+  return panelGroups * panelsPerGroup * panelBytes;
+}
+
 /** Output channels with every panel filled up. */
 export function paddedChannels(format: PanelFormat): number {
   return format.panelGroups * format.panelsPerGroup * format.columns;

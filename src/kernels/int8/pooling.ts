@@ -4,13 +4,22 @@ import { engine as defaultEngine, type Engine } from '../engine.ts';
 import { type ConvGeometry, checkGeometry } from '../geometry.ts';
 import { stageBytes, takeBytes, toUnsigned } from './signedness.ts';
 
-/** The part of the input one output pixel reads: rows [top, bottom) and columns [left, right), every `dilation`-th. */
-interface Window {
+/** The part of the input one output pixel reads. */
+export interface PoolWindow {
   readonly top: number;
   readonly left: number;
-  /** Number of rows and columns that lie inside of the image. */
+  /** Number of rows and columns that lie inside of the image, `dilation` apart. */
   readonly height: number;
   readonly width: number;
+  /** What a mean divides by. */
+  readonly divisor: number;
+}
+
+/** Distances in bytes of pixels, lines and images. */
+export interface PoolLayout {
+  readonly pixel: number;
+  readonly line: number;
+  readonly image: number;
 }
 
 /** Vector loads may run this far over the last pixel. */
@@ -29,17 +38,40 @@ function clip(
   return { first, count: Math.max(0, Math.min(kernel - skipped, fitting)) };
 }
 
-/** Stages a channels-last batch, calls `run` for every output pixel, and takes the result out. */
+/** Bytes that describe one window to the kernels. */
+const RECORD = 16;
+
+/** Windows of every output pixel of a batch as the kernels read them: offset, height, width, 1 / divisor. */
+export function windowTable(
+  windows: readonly PoolWindow[],
+  layout: PoolLayout,
+  batch: number,
+): Uint32Array<ArrayBuffer> {
+  const table = new Uint32Array((batch * windows.length * RECORD) / 4);
+  const floats = new Float32Array(table.buffer);
+  let at = 0;
+  for (let image = 0; image < batch; image++) {
+    for (const { top, left, height, width, divisor } of windows) {
+      table[at] = image * layout.image + top * layout.line + left * layout.pixel;
+      table[at + 1] = height;
+      table[at + 2] = width;
+      floats[at + 3] = 1 / divisor;
+      at += 4;
+    }
+  }
+  return table;
+}
+
+/** Stages a channels-last batch, runs a kernel over all windows, and takes the result out. */
 function pool<T extends Uint8Array | Int8Array>(
   fn: string,
   x: T,
-  batch: number,
-  inputSize: readonly number[],
-  outputSize: readonly number[],
-  channels: number,
+  sizes: { readonly batch: number; readonly inputSize: readonly number[]; readonly channels: number },
+  windows: readonly PoolWindow[],
   engine: Engine,
-  run: (image: number, oh: number, ow: number, out: number) => void,
+  run: (end: number, from: number, table: number, layout: PoolLayout, to: number) => void,
 ): T {
+  const { batch, inputSize, channels } = sizes;
   const imageBytes = product(inputSize) * channels;
   if (x.length !== batch * imageBytes) {
     throw new ShapeError({
@@ -49,56 +81,83 @@ function pool<T extends Uint8Array | Int8Array>(
       got: `${x.length}`,
     });
   }
-  const length = batch * product(outputSize) * channels;
+  const layout = { pixel: channels, line: inputSize[1] * channels, image: imageBytes };
+  const table = windowTable(windows, layout, batch);
+  const pixels = batch * windows.length;
   return engine.scratch((take) => {
     const from = take(x.length + SLACK);
-    const to = take(length);
+    const to = take(pixels * channels);
+    const at = take(table.byteLength);
     stageBytes(engine, x, from);
-    let out = to;
-    for (let b = 0; b < batch; b++) {
-      for (let oh = 0; oh < outputSize[0]; oh++) {
-        for (let ow = 0; ow < outputSize[1]; ow++, out += channels) run(from + b * imageBytes, oh, ow, out);
-      }
-    }
-    return takeBytes(engine, to, length, x);
+    engine.heap.u32.set(table, at >> 2);
+    run(pixels, from, at, layout, to);
+    return takeBytes(engine, to, pixels * channels, x);
   });
 }
 
-/** Checks a 2-d geometry and returns the window of each output pixel. */
-function windows(fn: string, geometry: ConvGeometry): (oh: number, ow: number) => Window {
+/**
+ * The window of every output pixel of a 2-d geometry. With `countIncludePad`, a mean counts the padding declared by the
+ * geometry, but not what ceil mode adds beyond it.
+ *
+ * @throws ShapeError when sizes do not fit or a window lies in the padding.
+ */
+export function slidingWindows(fn: string, geometry: ConvGeometry, countIncludePad: boolean): PoolWindow[] {
   checkGeometry(fn, geometry);
-  if (geometry.inputSize.length !== 2) {
+  const { inputSize, outputSize, kernel, stride, padding, dilation } = geometry;
+  if (inputSize.length !== 2) {
     throw new ShapeError({
       fn,
       argument: 'geometry.inputSize',
       expected: '2 spatial dimensions',
-      got: `${geometry.inputSize.length}`,
+      got: `${inputSize.length}`,
       fix: 'Pool over one dimension with a height of 1.',
     });
   }
-  const along =
-    (d: number) =>
-    (o: number): { first: number; count: number } => {
-      const start = o * geometry.stride[d] - geometry.padding[d];
-      return clip(start, geometry.kernel[d], geometry.dilation[d], geometry.inputSize[d]);
-    };
-  const rows = Array.from({ length: geometry.outputSize[0] }, (_, o) => along(0)(o));
-  const columns = Array.from({ length: geometry.outputSize[1] }, (_, o) => along(1)(o));
+  const [rows, columns] = [0, 1].map((d) =>
+    Array.from({ length: outputSize[d] }, (_, o) => {
+      const start = o * stride[d] - padding[d];
+      const padded = Math.min(start + kernel[d], inputSize[d] + padding[d]) - start;
+      const { first, count } = clip(start, kernel[d], dilation[d], inputSize[d]);
+      return { first, count, counted: countIncludePad ? padded : count };
+    }),
+  );
   if ([...rows, ...columns].some(({ count }) => count === 0)) {
     throw new ShapeError({
       fn,
       argument: 'geometry',
       expected: 'windows that all touch the input',
-      got: `padding [${geometry.padding}] for a kernel of [${geometry.kernel}]`,
+      got: `padding [${padding}] for a kernel of [${kernel}]`,
       fix: 'Padding may be at most half of the kernel size.',
     });
   }
-  return (oh, ow) => ({
-    top: rows[oh].first,
-    left: columns[ow].first,
-    height: rows[oh].count,
-    width: columns[ow].count,
-  });
+  return rows.flatMap((row) =>
+    columns.map((column) => ({
+      top: row.first,
+      left: column.first,
+      height: row.count,
+      width: column.count,
+      divisor: row.counted * column.counted,
+    })),
+  );
+}
+
+/** Windows that share an image as evenly as can be: output o reads rows floor(o·in/out) to ceil((o+1)·in/out). */
+export function adaptiveWindows(inputSize: readonly number[], outputSize: readonly number[]): PoolWindow[] {
+  const [rows, columns] = [0, 1].map((d) =>
+    Array.from({ length: outputSize[d] }, (_, o) => {
+      const first = Math.floor((o * inputSize[d]) / outputSize[d]);
+      return { first, count: Math.ceil(((o + 1) * inputSize[d]) / outputSize[d]) - first };
+    }),
+  );
+  return rows.flatMap((row) =>
+    columns.map((column) => ({
+      top: row.first,
+      left: column.first,
+      height: row.count,
+      width: column.count,
+      divisor: row.count * column.count,
+    })),
+  );
 }
 
 /**
@@ -117,39 +176,29 @@ export function qMaxPool2d<T extends Uint8Array | Int8Array>(
   engine: Engine = defaultEngine,
 ): T {
   const fn = 'qMaxPool2d';
-  const windowOf = windows(fn, geometry);
-  const { batch, inputSize, outputSize, dilation } = geometry;
-  const line = inputSize[1] * channels;
-  return pool(fn, x, batch, inputSize, outputSize, channels, engine, (image, oh, ow, out) => {
-    const { top, left, height, width } = windowOf(oh, ow);
-    const first = image + top * line + left * channels;
-    engine.kernels.u8_window_max(
-      first,
-      height,
-      width,
-      line * dilation[0],
-      channels * dilation[1],
-      channels,
-      out,
-    );
+  const windows = slidingWindows(fn, geometry, false);
+  const [down, right] = geometry.dilation;
+  return pool(fn, x, { ...geometry, channels }, windows, engine, (end, from, table, { line, pixel }, to) => {
+    const { u8_windows_max } = engine.kernels;
+    u8_windows_max(0, end, from, table, line * down, pixel * right, channels, to, channels);
   });
 }
 
-/** Means over windows of images `columns` wide: `(Σ(x − z)) / divisor + z` for every channel of one output pixel. */
-function windowMean(
+/** Means over windows: `(Σ(x − z)) / divisor + z` for every channel. */
+function meanPool<T extends Uint8Array | Int8Array>(
+  fn: string,
+  x: T,
+  sizes: { readonly batch: number; readonly inputSize: readonly number[]; readonly channels: number },
+  windows: readonly PoolWindow[],
+  signedZeroPoint: number,
   engine: Engine,
-  columns: number,
-  channels: number,
-  zeroPoint: number,
-): (image: number, window: Window, divisor: number, out: number) => void {
-  const line = columns * channels;
-  return (image, { top, left, height, width }, divisor, out) => {
-    const first = image + top * line + left * channels;
-    const bias = -zeroPoint * height * width;
-    const multiplier = Math.fround(1 / divisor);
-    const { qu8_window_mean } = engine.kernels;
-    qu8_window_mean(first, height, width, line, channels, channels, bias, multiplier, zeroPoint, out);
-  };
+): T {
+  const { channels } = sizes;
+  const zeroPoint = toUnsigned(fn, 'zeroPoint', signedZeroPoint, x instanceof Int8Array);
+  return pool(fn, x, sizes, windows, engine, (end, from, table, { line, pixel }, to) => {
+    const { qu8_windows_mean } = engine.kernels;
+    qu8_windows_mean(0, end, from, table, line, pixel, channels, zeroPoint, to, channels);
+  });
 }
 
 /** Options of {@link qAvgPool2d}. */
@@ -180,7 +229,6 @@ export function qAvgPool2d<T extends Uint8Array | Int8Array>(
 ): T {
   const fn = 'qAvgPool2d';
   const { countIncludePad = true, divisorOverride, engine = defaultEngine } = options;
-  const windowOf = windows(fn, geometry);
   if (geometry.dilation.some((d) => d !== 1)) {
     throw new ShapeError({
       fn,
@@ -189,20 +237,11 @@ export function qAvgPool2d<T extends Uint8Array | Int8Array>(
       got: `[${geometry.dilation}]`,
     });
   }
-  const { batch, inputSize, outputSize, kernel, stride, padding } = geometry;
-  const zeroPoint = toUnsigned(fn, 'zeroPoint', options.zeroPoint, x instanceof Int8Array);
-  const paddedExtent = (o: number, d: number): number => {
-    const start = o * stride[d] - padding[d];
-    return Math.min(start + kernel[d], inputSize[d] + padding[d]) - start;
-  };
-  const meanOf = windowMean(engine, inputSize[1], channels, zeroPoint);
-  return pool(fn, x, batch, inputSize, outputSize, channels, engine, (image, oh, ow, out) => {
-    const window = windowOf(oh, ow);
-    const counted = countIncludePad
-      ? paddedExtent(oh, 0) * paddedExtent(ow, 1)
-      : window.height * window.width;
-    meanOf(image, window, divisorOverride ?? counted, out);
-  });
+  const windows = slidingWindows(fn, geometry, countIncludePad).map((window) => ({
+    ...window,
+    divisor: divisorOverride ?? window.divisor,
+  }));
+  return meanPool(fn, x, { ...geometry, channels }, windows, options.zeroPoint, engine);
 }
 
 /**
@@ -225,16 +264,6 @@ export function qAdaptiveAvgPool2d<T extends Uint8Array | Int8Array>(
   },
 ): T {
   const fn = 'qAdaptiveAvgPool2d';
-  const { batch, inputSize, outputSize, channels, engine = defaultEngine } = options;
-  const zeroPoint = toUnsigned(fn, 'zeroPoint', options.zeroPoint, x instanceof Int8Array);
-  const span = (o: number, d: 0 | 1): [start: number, count: number] => {
-    const start = Math.floor((o * inputSize[d]) / outputSize[d]);
-    return [start, Math.ceil(((o + 1) * inputSize[d]) / outputSize[d]) - start];
-  };
-  const meanOf = windowMean(engine, inputSize[1], channels, zeroPoint);
-  return pool(fn, x, batch, inputSize, outputSize, channels, engine, (image, oh, ow, out) => {
-    const [top, height] = span(oh, 0);
-    const [left, width] = span(ow, 1);
-    meanOf(image, { top, left, height, width }, height * width, out);
-  });
+  const { inputSize, outputSize, zeroPoint, engine = defaultEngine } = options;
+  return meanPool(fn, x, options, adaptiveWindows(inputSize, outputSize), zeroPoint, engine);
 }

@@ -1,6 +1,6 @@
 import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { product } from '../../core/math.ts';
-import { type PackedConvWeights, packConvWeights } from '../../kernels/int8/pack.ts';
+import { type ConvWeights, type PackedConvWeights, packConvWeights } from '../../kernels/int8/pack.ts';
 import { isPerChannel } from '../../tensor/qparams.ts';
 import { channelsLastStrides, formatShape } from '../../tensor/shape.ts';
 import { requireQuantized, type Tensor } from '../../tensor/tensor.ts';
@@ -41,6 +41,14 @@ export class PackedWeights {
         argument: 'weight',
         expected: 'per-channel quantization along axis 0',
         got: `axis ${q.axis}`,
+      });
+    }
+    if (geometry && out % geometry.groups !== 0) {
+      throw new ShapeError({
+        fn,
+        argument: 'weight',
+        expected: `output channels divisible by ${geometry.groups} groups`,
+        got: formatShape(weight.shape),
       });
     }
     if (bias && (bias.numel !== out || bias.dtype !== 'float32')) {
@@ -88,21 +96,31 @@ export class PackedWeights {
     return this.#dynamicPanel;
   }
 
-  #pack(floatOutput: boolean): PackedConvWeights {
+  /** Sizes and zero points as the kernels want them; `weight` is the tensor's storage as it is, good for its type alone. */
+  convSizes(floatOutput: boolean): ConvWeights {
     const { weight, geometry } = this;
     const [outChannels, inChannelsPerGroup] = weight.shape;
-    const taps = product(this.kernelSize);
-    // Kernels read each output channel as taps × input channels, which is the channels-last order of the weight.
-    const storage = taps === 1 ? weight.data : weight.layOut(channelsLastStrides(weight.shape));
-    return packConvWeights({
-      weight: storage as Int8Array | Uint8Array,
+    return {
+      weight: weight.storage as Int8Array | Uint8Array,
       outChannels,
-      taps,
+      taps: product(this.kernelSize),
       contiguousTaps: geometry?.dilation.at(-1) === 1 ? this.kernelSize.at(-1) : 1,
       inChannelsPerGroup,
       groups: geometry?.groups ?? 1,
       weightZeroPoints: this.#zeroPoints,
       floatOutput,
-    });
+    };
+  }
+
+  /** {@link convSizes} with each output channel as taps × input channels, which is the channels-last order of the weight. */
+  convWeights(floatOutput: boolean): ConvWeights {
+    const { weight } = this;
+    const sizes = this.convSizes(floatOutput);
+    const storage = sizes.taps === 1 ? weight.data : weight.layOut(channelsLastStrides(weight.shape));
+    return { ...sizes, weight: storage as Int8Array | Uint8Array };
+  }
+
+  #pack(floatOutput: boolean): PackedConvWeights {
+    return packConvWeights(this.convWeights(floatOutput));
   }
 }

@@ -1,7 +1,7 @@
 import { ShapeError } from '../../core/errors.ts';
 import type { ConvGeometry } from '../../kernels/geometry.ts';
 import { qAdaptiveAvgPool2d, qAvgPool2d, qMaxPool2d } from '../../kernels/int8/pooling.ts';
-import { formatShape } from '../../tensor/shape.ts';
+import { formatShape, type Shape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { windowCount } from '../float/layer/pool.ts';
 import type { Ops } from '../signatures/index.ts';
@@ -10,11 +10,10 @@ import { activationQParams, channelsLastData, channelsLastTensor } from './convo
 import { rearranging } from './rearrange.ts';
 
 /** The window geometry for the kernels, with the output size that floor or ceil mode gives. */
-function windowGeometry(fn: string, x: Tensor, geometry: PoolGeometry): ConvGeometry {
-  requireImages(fn, x);
-  const inputSize = x.shape.slice(2);
+export function poolGeometry(fn: string, shape: Shape, geometry: PoolGeometry): ConvGeometry {
+  const inputSize = shape.slice(2);
   return {
-    batch: x.shape[0],
+    batch: shape[0],
     inputSize,
     kernel: geometry.kernelSize,
     stride: geometry.stride,
@@ -31,7 +30,8 @@ function requireImages(fn: string, x: Tensor): void {
 
 const maxPool2d: Ops['maxPool2d'] = (x, geometry) => {
   const qparams = activationQParams(x, 'maxPool2d');
-  const window = windowGeometry('maxPool2d', x, geometry);
+  requireImages('maxPool2d', x);
+  const window = poolGeometry('maxPool2d', x.shape, geometry);
   const [batch, channels] = x.shape;
   const out = qMaxPool2d(channelsLastData(x), channels, window);
   return channelsLastTensor(out, [batch, channels, ...window.outputSize], x, qparams);
@@ -39,7 +39,8 @@ const maxPool2d: Ops['maxPool2d'] = (x, geometry) => {
 
 const avgPool2d: Ops['avgPool2d'] = (x, geometry) => {
   const qparams = activationQParams(x, 'avgPool2d');
-  const window = windowGeometry('avgPool2d', x, geometry);
+  requireImages('avgPool2d', x);
+  const window = poolGeometry('avgPool2d', x.shape, geometry);
   const [batch, channels] = x.shape;
   const { zeroPoint } = qparams;
   const { countIncludePad } = geometry;
@@ -70,7 +71,7 @@ function overLines(fn: string, x: Tensor, pool: (images: Tensor) => Tensor): Ten
 }
 
 /** The geometry of a line in an image of height 1. */
-function imageGeometry<G extends PoolGeometry>(geometry: G): G {
+export function imageGeometry<G extends PoolGeometry>(geometry: G): G {
   return {
     ...geometry,
     kernelSize: [1, ...geometry.kernelSize],

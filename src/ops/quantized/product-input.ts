@@ -17,6 +17,14 @@ export function requireFloat32(x: Tensor, fn: string): void {
 /** Throws a {@link ShapeError} where the last dimension of `x` is not what a linear layer takes. */
 export function checkFeatures(x: Tensor, packed: { readonly weight: Tensor }, fn: string): void {
   const features = packed.weight.shape[1];
+  if (packed.weight.ndim !== 2) {
+    throw new ShapeError({
+      fn,
+      argument: 'packed',
+      expected: 'weights of a linear layer, [outFeatures, inFeatures]',
+      got: formatShape(packed.weight.shape),
+    });
+  }
   if (x.ndim < 1 || x.shape[x.ndim - 1] !== features) {
     throw new ShapeError({
       fn,

@@ -36,6 +36,8 @@ export class PlanBuilder {
   readonly blocks: Block[] = [];
   /** What to throw where a kernel has set the word of a guard; see {@link guard}. */
   readonly guards: { readonly address: Address; readonly error: () => Error }[] = [];
+  /** What is written once every block has its place. */
+  readonly afterPlacement: (() => void)[] = [];
   readonly #attributes: ReadonlyMap<string, Attribute>;
   readonly #bound = new Map<Node, Bound>();
 
@@ -122,6 +124,18 @@ export class PlanBuilder {
   allocate(bytes: number): Block {
     const block = unplaced(bytes);
     this.blocks.push(block);
+    return block;
+  }
+
+  /**
+   * Memory of the plan whose contents depend on where blocks lie, such as tables of addresses: `fill` writes it once, when
+   * all of them have their places.
+   */
+  placed(bytes: number, fill: (ptr: number) => void): Block {
+    const block = this.allocate(bytes);
+    block.first = 0;
+    this.keepToEnd(block);
+    this.afterPlacement.push(() => fill(block.ptr));
     return block;
   }
 

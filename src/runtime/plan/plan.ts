@@ -67,6 +67,7 @@ export class Plan {
     this.#arena = this.engine.alloc(this.arenaBytes, 'arena');
     freeOnCollection.register(this, this.#arena, this);
     for (const block of builder.blocks) block.ptr += this.#arena.ptr;
+    for (const fill of builder.afterPlacement) fill();
     this.steps = builder.steps;
     this.#guards = builder.guards;
     this.#runners = this.steps.map((step) => this.#runner(step));

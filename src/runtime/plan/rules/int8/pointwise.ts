@@ -1,0 +1,209 @@
+import { product } from '../../../../core/math.ts';
+import { type Arg, Node } from '../../../../fx/node.ts';
+import { buildLookupTable } from '../../../../kernels/int8/elementwise.ts';
+import { inverseScale } from '../../../../kernels/int8/quantize.ts';
+import { dispatch } from '../../../../ops/dispatch.ts';
+import { memoryOrder, stridesInOrder } from '../../../../ops/float/layout.ts';
+import type { OpName } from '../../../../ops/signatures/index.ts';
+import { DTYPES } from '../../../../tensor/dtype.ts';
+import {
+  broadcastStrides,
+  channelsLastStrides,
+  contiguousStrides,
+  normalizeDim,
+} from '../../../../tensor/shape.ts';
+import { Tensor } from '../../../../tensor/tensor.ts';
+import { addressOf, type PlanBuilder } from '../../builder.ts';
+import { inLayout } from '../../copy.ts';
+import type { Block } from '../../memory.ts';
+import type { KernelCall } from '../../step.ts';
+import type { Value } from '../../value.ts';
+import type { LoweringRule, LoweringRules } from '../rule.ts';
+import { allocateResult, denseValue, elementwise, unsignedQParams, unsignedValue } from './layout.ts';
+
+/** A result laid out like an operand of its shape. */
+function allocateLike(node: Node, like: Value, builder: PlanBuilder): Value {
+  const meta = builder.meta(node);
+  return builder.allocateValue({ ...meta, strides: like.strides }, meta.dtype === 'qint8');
+}
+
+function addition(relu: boolean): LoweringRule {
+  return (node, builder) => {
+    const pair = operands(node, builder);
+    if (!pair) return false;
+    const [a, b] = pair;
+    const output = allocateLike(node, a, builder);
+    const qa = unsignedQParams(a);
+    const qb = unsignedQParams(b);
+    const { scale, zeroPoint } = unsignedQParams(output);
+    const inputs = [qa.scale, qa.zeroPoint, qb.scale, qb.zeroPoint] as const;
+    const epilogue = [inverseScale('jit.Program', scale), zeroPoint, relu ? zeroPoint : 0, 255] as const;
+    const call = elementwise('qu8_add', product(a.shape), (at, n) => [
+      at(a),
+      at(b),
+      n,
+      ...inputs,
+      ...epilogue,
+      at(output),
+    ]);
+    builder.kernels(node, [call], { op: node.targetName });
+    builder.bind(node, output);
+    return true;
+  };
+}
+
+/** Both operands of a node as unsigned bytes without gaps, broadcast to its shape, in the layout of the larger. */
+function operands(node: Node, builder: PlanBuilder): [Value, Value] | null {
+  if (!(node.args[1] instanceof Node)) return null;
+  const a = unsignedValue(node, node.args[0] as Node, builder);
+  const b = unsignedValue(node, node.args[1], builder);
+  if (!a || !b) return null;
+  const { shape } = builder.meta(node);
+  const count = product(shape);
+  const leader = [a, b].find((x) => product(x.shape) === count && x.shape.length === shape.length);
+  const strides = leader
+    ? stridesInOrder(shape, memoryOrder(shape, leader.strides))
+    : contiguousStrides(shape);
+  const lay = (x: Value): Value =>
+    inLayout(builder, node, { ...x, shape, strides: broadcastStrides(x.shape, x.strides, shape) }, strides);
+  return [lay(a), lay(b)];
+}
+
+/** What an operator makes of each of the 256 integers, as unsigned bytes: it is asked. Null where that is not all it looks at. */
+function tableOf(node: Node, x: Value, builder: PlanBuilder): Uint8Array<ArrayBuffer> | null {
+  const rest = node.args.slice(1).map((arg) => builder.attribute(arg) ?? arg);
+  if (rest.some((arg) => arg instanceof Node || (arg instanceof Tensor && arg.numel > 1))) return null;
+  const storage = DTYPES[x.dtype].allocate(256);
+  const { min } = DTYPES[x.dtype];
+  for (let i = 0; i < 256; i++) storage[i] = min + i;
+  const all = new Tensor({ storage, shape: [256], dtype: x.dtype, qparams: x.qparams });
+  const run = dispatch as (op: OpName, ...args: readonly unknown[]) => Tensor;
+  return Uint8Array.from(
+    run(node.target as OpName, all, ...rest.map((arg) => builder.resolve(arg as Arg))).data,
+    (q) => q - min,
+  );
+}
+
+/** A table in the engine's memory. */
+function tableBlock(table: Uint8Array, builder: PlanBuilder): Block {
+  return builder.constants.get(`table ${table.join()}`, 256, (ptr) => builder.engine.heap.u8.set(table, ptr));
+}
+
+/** Functions of one element: nothing but new parameters, a clamp, or a table of 256 entries. */
+const unary: LoweringRule = (node, builder) => {
+  const x = denseValue(node, node.args[0] as Node, builder);
+  if (!x) return false;
+  const table = tableOf(node, x, builder);
+  if (!table) return false;
+  const low = table[0];
+  const high = table[255];
+  const isClamp = table.every((q, i) => q === Math.min(Math.max(i, low), high));
+  if (isClamp && low === 0 && high === 255) {
+    builder.bind(node, { ...x, qparams: builder.meta(node).qparams });
+    return true;
+  }
+  const output = allocateLike(node, x, builder);
+  const total = product(x.shape);
+  const call = isClamp
+    ? elementwise('u8_clamp', total, (at, n) => [at(x), n, low, high, at(output)])
+    : elementwise('u8_lookup', total, (at, n) => [
+        at(x),
+        n,
+        { block: tableBlock(table, builder), offset: 0 },
+        at(output),
+      ]);
+  builder.kernels(node, [call], { op: node.targetName });
+  builder.bind(node, output);
+  return true;
+};
+
+/** The table that turns integers of one quantization into those of another; null where they are the same. */
+function requantization(x: Value, output: Value, builder: PlanBuilder): Block | null {
+  const from = unsignedQParams(x);
+  const to = unsignedQParams(output);
+  if (from.scale === to.scale && from.zeroPoint === to.zeroPoint) return null;
+  return tableBlock(
+    buildLookupTable((v) => v, from, to, false),
+    builder,
+  );
+}
+
+/**
+ * A value as rows of neighbouring elements, the dimensions nested in `order` and those before place `at` of it making up
+ * the rows: the distance of rows, or null where it does not lie like that.
+ */
+function rowStride({ shape, strides }: Value, order: readonly number[], at: number): number | null {
+  let step = 1;
+  let distance = 0;
+  for (let place = order.length - 1; place >= 0; place--) {
+    const d = order[place];
+    if (place >= at) {
+      if (shape[d] !== 1 && strides[d] !== step) return null;
+    } else if (shape[d] !== 1) {
+      if (distance === 0) {
+        distance = strides[d];
+        step = distance;
+      } else if (strides[d] !== step) return null;
+    }
+    step *= shape[d];
+  }
+  return distance || step;
+}
+
+/** Parts side by side: rows of each are copied, or requantized by a table, to their places. */
+const cat: LoweringRule = (node, builder) => {
+  const { shape } = builder.meta(node);
+  if (!Array.isArray(node.args[0])) return false;
+  const dim = normalizeDim(builder.resolve(node.args[3]) as number, shape.length, 'quantized::cat');
+  const strides = shape.length > 2 ? channelsLastStrides(shape) : contiguousStrides(shape);
+  const order = memoryOrder(shape, strides);
+  const at = order.indexOf(dim);
+  const parts = (node.args[0] as readonly Node[]).map((part) =>
+    unsignedValue(node, part, builder, (value) =>
+      rowStride(value, order, at) === null ? stridesInOrder(value.shape, order) : null,
+    ),
+  );
+  if (parts.some((part) => !part)) return false;
+  const output = allocateResult(node, builder, shape.length > 2);
+  const rows = product(order.slice(0, at).map((d) => shape[d]));
+  const rowBytes = product(order.slice(at).map((d) => shape[d]));
+  let offset = 0;
+  const calls = (parts as Value[]).map((part): KernelCall => {
+    const bytes = product(order.slice(at).map((d) => part.shape[d]));
+    const source = ['begin', 'end', addressOf(part), rowStride(part, order, at) as number, bytes] as const;
+    const target = [addressOf(output, offset), rowBytes] as const;
+    offset += bytes;
+    const table = requantization(part, output, builder);
+    if (!table) return { kernel: 'u8_copy_rows', args: [...source, ...target], units: rows, grain: 16 };
+    const args = [...source, { block: table, offset: 0 }, ...target];
+    return { kernel: 'u8_lookup_rows', args, units: rows, grain: 16 };
+  });
+  builder.kernels(node, calls, { op: 'quantized::cat' });
+  builder.bind(node, output);
+  return true;
+};
+
+/** Element-wise operators. */
+export const INT8_POINTWISE: LoweringRules = {
+  relu: unary,
+  relu6: unary,
+  hardtanh: unary,
+  clamp: unary,
+  sigmoid: unary,
+  hardsigmoid: unary,
+  tanh: unary,
+  leakyRelu: unary,
+  'quantized::sigmoid': unary,
+  'quantized::tanh': unary,
+  'quantized::hardswish': unary,
+  'quantized::elu': unary,
+  'quantized::celu': unary,
+  'quantized::leaky_relu': unary,
+  'quantized::prelu': unary,
+  'quantized::threshold': unary,
+  'quantized::add_scalar': unary,
+  'quantized::mul_scalar': unary,
+  'quantized::add': addition(false),
+  'quantized::add_relu': addition(true),
+  'quantized::cat': cat,
+};

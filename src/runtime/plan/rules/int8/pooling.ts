@@ -1,0 +1,132 @@
+import type { Node } from '../../../../fx/node.ts';
+import {
+  adaptiveWindows,
+  type PoolWindow,
+  slidingWindows,
+  windowTable,
+} from '../../../../kernels/int8/pooling.ts';
+import { imageGeometry, poolGeometry } from '../../../../ops/quantized/pooling.ts';
+import type { AvgPoolGeometry, PoolGeometry } from '../../../../ops/signatures/layer.ts';
+import type { Shape } from '../../../../tensor/shape.ts';
+import { addressOf } from '../../builder.ts';
+import type { CallArg, KernelCall } from '../../step.ts';
+import type { Value } from '../../value.ts';
+import type { LoweringRule, LoweringRules } from '../rule.ts';
+import {
+  allocateResult,
+  channelsLastValue,
+  type PixelLayout,
+  pixelLayout,
+  unsignedQParams,
+} from './layout.ts';
+
+/** Channels of one vector. */
+const VECTOR = 16;
+
+/** Fewer output pixels than this are divided by channels. */
+const FEW_PIXELS = 8;
+
+/** What a pool reads, and how far apart the elements of its windows lie. */
+interface Pool {
+  readonly windows: readonly PoolWindow[];
+  readonly dilation: readonly number[];
+}
+
+/** [N, C, H, W] for lines [N, C, L], as images of height 1. */
+function imageShape(shape: Shape): Shape {
+  return shape.length === 3 ? [shape[0], shape[1], 1, shape[2]] : shape;
+}
+
+/** One call over output pixels, or one over channels for each of a few pixels. */
+function poolCalls(
+  kernel: KernelCall['kernel'],
+  pixels: number,
+  args: (
+    begin: CallArg,
+    end: CallArg,
+    at: (value: Value) => CallArg,
+    channels: CallArg,
+  ) => readonly CallArg[],
+  channels: number,
+): KernelCall[] {
+  if (pixels >= FEW_PIXELS) {
+    return [{ kernel, args: args('begin', 'end', (v) => addressOf(v), channels), units: pixels, grain: 1 }];
+  }
+  const at = (value: Value): CallArg => ({ at: addressOf(value), stride: VECTOR });
+  const count = { count: VECTOR, total: channels };
+  const units = Math.ceil(channels / VECTOR);
+  return Array.from({ length: pixels }, (_, i) => ({
+    kernel,
+    args: args(i, i + 1, at, count),
+    units,
+    grain: 1,
+  }));
+}
+
+function pool(kind: 'max' | 'mean', poolOf: (arg: unknown, shape: Shape, fn: string) => Pool): LoweringRule {
+  return (node, builder) => {
+    const x = channelsLastValue(node, node.args[0] as Node, builder);
+    if (!x) return false;
+    const layout = pixelLayout(x) as PixelLayout;
+    const { windows, dilation } = poolOf(builder.resolve(node.args[1]), imageShape(x.shape), node.targetName);
+    const [batch, channels] = x.shape;
+    const pixels = batch * windows.length;
+    const { pixel, line, image } = layout;
+    const key = `windows ${node.name} of ${x.shape} ${pixel} ${line} ${image}`;
+    const block = builder.constants.get(key, Math.max(1, pixels) * 16, (ptr) => {
+      builder.engine.heap.u32.set(windowTable(windows, layout, batch), ptr >> 2);
+    });
+    const table = { block, offset: 0 };
+    const output = allocateResult(node, builder, true);
+    const { zeroPoint } = unsignedQParams(x);
+    const between = [line * dilation[0], pixel * dilation[1]] as const;
+    const calls =
+      kind === 'max'
+        ? poolCalls(
+            'u8_windows_max',
+            pixels,
+            (begin, end, at, n) => [begin, end, at(x), table, ...between, n, at(output), channels],
+            channels,
+          )
+        : poolCalls(
+            'qu8_windows_mean',
+            pixels,
+            (begin, end, at, n) => [begin, end, at(x), table, ...between, n, zeroPoint, at(output), channels],
+            channels,
+          );
+    builder.kernels(node, calls, { op: node.targetName });
+    builder.bind(node, output);
+    return true;
+  };
+}
+
+const maxPool = pool('max', (arg, shape, fn) => {
+  const window = poolGeometry(fn, shape, geometryFor(arg as PoolGeometry));
+  return { windows: slidingWindows(fn, window, false), dilation: window.dilation };
+});
+
+const avgPool = pool('mean', (arg, shape, fn) => {
+  const geometry = geometryFor(arg as AvgPoolGeometry);
+  const window = poolGeometry(fn, shape, geometry);
+  return { windows: slidingWindows(fn, window, geometry.countIncludePad), dilation: [1, 1] };
+});
+
+const adaptiveAvgPool = pool('mean', (arg, shape) => {
+  const outputSize = arg as readonly number[];
+  const size = outputSize.length === 1 ? [1, ...outputSize] : outputSize;
+  return { windows: adaptiveWindows(shape.slice(2), size), dilation: [1, 1] };
+});
+
+function geometryFor<G extends PoolGeometry>(geometry: G): G {
+  return geometry.kernelSize.length === 1 ? imageGeometry(geometry) : geometry;
+}
+
+/** Pools over lines and images. */
+export const INT8_POOLS: LoweringRules = {
+  maxPool1d: maxPool,
+  maxPool2d: maxPool,
+  avgPool1d: avgPool,
+  avgPool2d: avgPool,
+  adaptiveAvgPool1d: adaptiveAvgPool,
+  adaptiveAvgPool2d: adaptiveAvgPool,
+};

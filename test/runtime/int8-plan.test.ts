@@ -1,0 +1,273 @@
+import { describe, expect, test } from 'vitest';
+import { manualSeed } from '../../src/core/random.ts';
+import { bindInputs } from '../../src/fx/bind-inputs.ts';
+import { Interpreter } from '../../src/fx/interpreter.ts';
+import type { Node } from '../../src/fx/node.ts';
+import { createEngine, isBuildSupported, type KernelBuild } from '../../src/kernels/engine.ts';
+import { create, type ModelName, modelInfo, type QuantizableModel } from '../../src/models/index.ts';
+import { type AnyModule, Module } from '../../src/nn/index.ts';
+import * as ops from '../../src/ops/index.ts';
+import { noGrad } from '../../src/ops/index.ts';
+import * as quantizedOps from '../../src/ops/quantized/namespace.ts';
+import {
+  conv1d,
+  conv1dRelu,
+  conv2d,
+  conv2dRelu,
+  conv3d,
+  conv3dRelu,
+} from '../../src/ops/quantized/namespace.ts';
+import { PackedWeights } from '../../src/ops/quantized/packed.ts';
+import { convert, getDefaultQConfig, prepare } from '../../src/quantization/index.ts';
+import { type Program, trace } from '../../src/runtime/index.ts';
+import { Constants } from '../../src/runtime/plan/constants.ts';
+import { Plan } from '../../src/runtime/plan/plan.ts';
+import { rand, randn } from '../../src/tensor/creation.ts';
+import type { QuantizedDType } from '../../src/tensor/dtype.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
+import { tensorsIn } from '../support/same-bits.ts';
+
+const engines = (['relaxed', 'baseline'] as KernelBuild[])
+  .filter(isBuildSupported)
+  .map((build) => createEngine(build));
+
+/** Operators of a plan that run outside of the kernels. */
+function operatorSteps(plan: Plan): string[] {
+  return plan.steps.filter((step) => step.kind === 'operator').map((step) => step.op);
+}
+
+/**
+ * Runs a plan of every build twice (the second run finds the arena as the first left it) and compares with the eager
+ * operators. Returns what ran outside of the kernels.
+ */
+function expectEager(program: Program, ...inputs: Tensor[]): string[] {
+  const { graph, attributes } = program;
+  const expected = tensorsIn(noGrad(() => new Interpreter(graph, program).run(...inputs)));
+  const { values, batch } = bindInputs(graph, inputs, 'test');
+  let outside: string[] = [];
+  for (const engine of engines) {
+    const constants = new Constants(engine);
+    const plan = new Plan(
+      { graph, owner: program, attributes, constants },
+      values as Map<Node, Tensor>,
+      batch,
+    );
+    outside = operatorSteps(plan);
+    for (let run = 0; run < 2; run++) {
+      const got = tensorsIn(plan.run(values));
+      expect(got.length).toBe(expected.length);
+      got.forEach((y, i) => {
+        const wanted = expected[i];
+        expect([y.shape, y.dtype, y.qparams]).toEqual([wanted.shape, wanted.dtype, wanted.qparams]);
+        const data = wanted.data;
+        const differing = y.data.filter((v, at) => v !== data[at]).length;
+        expect(`${differing} of ${data.length} differ`).toBe(`0 of ${data.length} differ`);
+      });
+    }
+    plan.free();
+    constants.free();
+    expect([engine.memory().packedBytes, engine.memory().arenaBytes]).toEqual([0, 0]);
+  }
+  return outside;
+}
+
+/** A quantized model of the registry on small images. */
+function quantized(name: ModelName): { readonly model: AnyModule; readonly shape: readonly number[] } {
+  manualSeed(0);
+  const { input, inputShape } = modelInfo(name);
+  const shape = input === 'image' ? inputShape.map((s) => Math.min(s, 40)) : inputShape;
+  const model = create(name, { quantizable: true }).eval() as QuantizableModel;
+  model.fuseModel();
+  model.qconfig = getDefaultQConfig('qnnpack');
+  const prepared = prepare(model);
+  noGrad(() => prepared(rand([2, ...shape])));
+  return { model: convert(prepared), shape };
+}
+
+const MODELS: readonly ModelName[] = [
+  'mlp',
+  'lenet',
+  'dsCnn',
+  'resnet20',
+  'resnet18',
+  'squeezenet1_1',
+  'mobilenetV2',
+];
+
+describe.each(MODELS)('%s in int8', (name) => {
+  test('plans of both builds give what the operators give, at batches of 1, 2 and 7', () => {
+    const { model, shape } = quantized(name);
+    const program = trace(model, [rand([1, ...shape])]);
+    for (const n of [1, 2, 7]) expectEager(program, rand([n, ...shape]));
+  });
+});
+
+/** A program of a function of one float tensor. */
+function programOf(forward: (x: Tensor) => unknown, example: Tensor): Program {
+  class Traced extends Module<[Tensor], any> {
+    forward(x: Tensor): any {
+      return forward(x);
+    }
+  }
+  return trace(new Traced(), [example]);
+}
+
+/** Random weights, quantized per tensor with a zero point or per channel without. */
+function weightOf(shape: readonly number[], scheme: 'per channel' | 'per tensor' | 'quint8'): Tensor {
+  const w = randn([...shape]);
+  if (scheme === 'per tensor') return ops.quantizePerTensor(w, 0.031, 9, 'qint8');
+  if (scheme === 'quint8') return ops.quantizePerTensor(w, 0.027, 130, 'quint8');
+  const scales = rand([shape[0]]).mul(0.02).add(0.01);
+  return ops.quantizePerChannel(w, scales, scales.mul(0), 0, 'qint8');
+}
+
+interface ConvCase {
+  readonly size: readonly number[];
+  readonly channels: readonly [number, number];
+  readonly kernel: readonly number[];
+  readonly stride?: number;
+  readonly padding?: number;
+  readonly dilation?: number;
+  readonly groups?: number;
+  readonly weights?: 'per channel' | 'per tensor' | 'quint8';
+  readonly dtype?: QuantizedDType;
+}
+
+const CONVOLUTIONS = [
+  [conv1d, conv1dRelu],
+  [conv2d, conv2dRelu],
+  [conv3d, conv3dRelu],
+] as const;
+
+const CONVS: readonly ConvCase[] = [
+  { size: [9, 7], channels: [3, 10], kernel: [3, 3], stride: 2, padding: 1 },
+  { size: [9, 7], channels: [1, 8], kernel: [5, 3], padding: 2, dtype: 'qint8' },
+  { size: [9, 7], channels: [3, 5], kernel: [3, 3], padding: 2, dilation: 2 },
+  { size: [8, 5], channels: [12, 20], kernel: [1, 1] },
+  { size: [8, 5], channels: [12, 20], kernel: [1, 1], stride: 2 },
+  { size: [8, 5], channels: [9, 20], kernel: [3, 3], padding: 1, weights: 'per tensor' },
+  { size: [8, 5], channels: [9, 20], kernel: [3, 2], stride: 2, padding: 1, weights: 'quint8' },
+  { size: [8, 5], channels: [12, 18], kernel: [3, 3], padding: 1, groups: 3, dtype: 'qint8' },
+  { size: [11, 6], channels: [24, 24], kernel: [3, 3], padding: 1, groups: 24 },
+  { size: [11, 6], channels: [19, 19], kernel: [3, 3], stride: 2, padding: 1, groups: 19, dtype: 'qint8' },
+  {
+    size: [11, 6],
+    channels: [16, 16],
+    kernel: [5, 5],
+    padding: 4,
+    dilation: 2,
+    groups: 16,
+    weights: 'per tensor',
+  },
+  { size: [11, 6], channels: [8, 16], kernel: [3, 3], padding: 1, groups: 8 },
+  { size: [13], channels: [4, 6], kernel: [3], padding: 1 },
+  { size: [13], channels: [16, 24], kernel: [5], stride: 2, padding: 2, dtype: 'qint8' },
+  { size: [4, 5, 6], channels: [2, 6], kernel: [3, 3, 3], padding: 1 },
+  { size: [4, 5, 6], channels: [8, 6], kernel: [2, 3, 3], stride: 2, padding: 1 },
+];
+
+describe('quantized convolutions', () => {
+  test.each(CONVS.map((c) => [JSON.stringify(c), c] as const))('%s', (_, c) => {
+    manualSeed(1);
+    const { size, channels, kernel, stride = 1, padding = 0, dilation = 1, groups = 1 } = c;
+    const { weights = 'per channel', dtype = 'quint8' } = c;
+    const rank = kernel.length as 1 | 2 | 3;
+    const all = (v: number): number[] => kernel.map(() => v);
+    const packed = new PackedWeights(
+      weightOf([channels[1], channels[0] / groups, ...kernel], weights),
+      randn([channels[1]]),
+      { stride: all(stride), padding: all(padding), dilation: all(dilation), groups },
+    );
+    const [plain, rectified] = CONVOLUTIONS[rank - 1];
+    const zeroPoint = dtype === 'qint8' ? -20 : 108;
+    // The same weights twice, with other parameters: each use needs panels of its own.
+    const program = programOf(
+      (x) => {
+        const q = ops.quantizePerTensor(x, 0.02, zeroPoint, dtype);
+        return [rectified(q, packed, 0.05, zeroPoint + 3), plain(q, packed, 0.11, zeroPoint - 5)];
+      },
+      randn([1, channels[0], ...size]),
+    );
+    for (const n of [1, 2, 7]) {
+      expect(expectEager(program, randn([n, channels[0], ...size]))).toEqual([]);
+    }
+  });
+});
+
+describe('quantized operators', () => {
+  const quint8 = (x: Tensor): Tensor => ops.quantizePerTensor(x, 0.03, 110, 'quint8');
+  const qint8 = (x: Tensor): Tensor => ops.quantizePerTensor(x, 0.03, -9, 'qint8');
+
+  test.each<[string, (q: Tensor) => unknown]>([
+    ['addition', (q) => quantizedOps.addRelu(q, quantizedOps.add(q, q, 0.07, 40), 0.09, 60)],
+    ['clamps', (q) => [ops.relu(q), ops.relu6(q), ops.hardtanh(q, -1, 2), ops.clamp(q, null, 0.5)]],
+    ['sigmoid and tanh', (q) => [ops.sigmoid(q), ops.tanh(q), quantizedOps.sigmoid(q, 0.01, 3)]],
+    [
+      'other curves',
+      (q) => [
+        quantizedOps.hardswish(q, 0.02, 10),
+        quantizedOps.elu(q, 0.02, 30),
+        quantizedOps.leakyRelu(q, 0.1, 0.03, 20),
+        quantizedOps.threshold(q, 0.2, -0.5),
+      ],
+    ],
+    [
+      'numbers',
+      (q) => [quantizedOps.addScalar(q, 0.3), quantizedOps.mulScalar(q, 2), quantizedOps.mulScalar(q, -2)],
+    ],
+    ['max pool', (q) => ops.maxPool2d(q, 3, { stride: 2, padding: 1, ceilMode: true })],
+    [
+      'average pool',
+      (q) => [
+        ops.avgPool2d(q, 3, { stride: 2, padding: 1 }),
+        ops.avgPool2d(q, 2, { ceilMode: true, countIncludePad: false }),
+      ],
+    ],
+    ['adaptive pool', (q) => [ops.adaptiveAvgPool2d(q, 1), ops.adaptiveAvgPool2d(q, [3, 2])]],
+    [
+      'concatenation',
+      (q) => [
+        quantizedOps.cat([q, ops.relu(q), ops.maxPool2d(q, 1)], 1, 0.03, q.dtype === 'qint8' ? -9 : 110),
+        quantizedOps.cat([q, ops.sigmoid(q)], 1, 0.05, 20),
+        quantizedOps.cat([q, ops.sigmoid(q)], -1, 0.05, 20),
+        quantizedOps.cat([q, q], 0, 0.05, 20),
+      ],
+    ],
+  ])('%s', (_, f) => {
+    manualSeed(2);
+    for (const quantize of [quint8, qint8]) {
+      const program = programOf((x) => f(quantize(x)), randn([1, 19, 9, 7]));
+      for (const n of [1, 3]) expect(expectEager(program, randn([n, 19, 9, 7]))).toEqual([]);
+      const floats = programOf(
+        (x) => [f(quantize(x))].flat().map((y) => (y as Tensor).dequantize()),
+        randn([1, 3, 8, 8]),
+      );
+      expect(expectEager(floats, randn([2, 3, 8, 8]))).toEqual([]);
+    }
+  });
+
+  test('linear layers over several dimensions', () => {
+    manualSeed(3);
+    for (const weights of ['per channel', 'per tensor', 'quint8'] as const) {
+      const packed = new PackedWeights(weightOf([21, 13], weights), randn([21]), null);
+      for (const quantize of [quint8, qint8]) {
+        const program = programOf(
+          (x) => quantizedOps.linearRelu(quantize(x), packed, 0.2, 5),
+          randn([1, 4, 13]),
+        );
+        for (const n of [1, 2, 60]) expect(expectEager(program, randn([n, 4, 13]))).toEqual([]);
+      }
+    }
+  });
+
+  test('values that a quantized input of the program holds', () => {
+    manualSeed(4);
+    for (const quantize of [quint8, qint8]) {
+      const program = programOf(
+        (q) => quantizedOps.add(ops.relu(q), q, 0.1, 7),
+        quantize(randn([1, 5, 6, 6])),
+      );
+      expect(expectEager(program, quantize(randn([2, 5, 6, 6])))).toEqual([]);
+    }
+  });
+});
