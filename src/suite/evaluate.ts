@@ -61,10 +61,11 @@ export function measureLatency<K extends string>(
       if (round >= 0) times.get(name)?.push(elapsed);
     }
   }
-  return Object.fromEntries(
-    [...times].map(([name, list]) => {
-      const sorted = list.sort((a, b) => a - b);
-      return [name, { medianMs: sorted[sorted.length >> 1], minMs: sorted[0] }];
-    }),
-  ) as Record<K, Latency>;
+  return Object.fromEntries([...times].map(([name, list]) => [name, latencyOf(list)])) as Record<K, Latency>;
+}
+
+/** Median and minimum of measured times in milliseconds. */
+export function latencyOf(times: readonly number[]): Latency {
+  const sorted = [...times].sort((a, b) => a - b);
+  return { medianMs: sorted[sorted.length >> 1], minMs: sorted[0] };
 }

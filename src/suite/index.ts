@@ -16,7 +16,21 @@ export { compareWeights } from './compare-weights.ts';
 export { type CoverageRow, coverage, formatCoverage } from './coverage.ts';
 export { type ErrorMetrics, ErrorSums } from './error-sums.ts';
 export { collectOutputs, type Latency, measureLatency } from './evaluate.ts';
+export {
+  formatLatencies,
+  type LatencyRow,
+  type LayerLatencyOptions,
+  latencyByLayer,
+} from './layer-latency.ts';
 export { formatLayers, type LayerRow } from './layer-rows.ts';
 export { formatSizes, type SizeRow, sizeByLayer } from './layer-size.ts';
 export { cosineSimilarity, maxError, normalizedL2, sqnr, top1Accuracy, top1Agreement } from './metrics.ts';
+export {
+  formatSensitivity,
+  type Score,
+  type Sensitivity,
+  type SensitivityOptions,
+  type SensitivityRow,
+  sensitivity,
+} from './sensitivity.ts';
 export type { Batch } from './sites.ts';

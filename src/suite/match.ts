@@ -1,14 +1,16 @@
 import { QuantizationError } from '../core/errors.ts';
 import { BatchNorm, ReLU } from '../nn/index.ts';
+import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import { PATTERNS } from '../quantization/backend/patterns.ts';
 import { FakeQuantizeBase } from '../quantization/fake-quantize/fake-quantize.ts';
 import { DeQuantize, Quantize } from '../quantization/layers/quantized/index.ts';
+import { firstLayer } from '../quantization/layers/weights.ts';
 import { QuantStub } from '../quantization/stubs.ts';
 import { isQuantizedDType } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { layerWeights } from './layer-weights.ts';
-import { type Run, type Site, tensorsIn } from './sites.ts';
+import { type Call, type Run, type Site, tensorsIn } from './sites.ts';
 
 /** A place that both models have. */
 export interface SitePair {
@@ -54,6 +56,11 @@ const MOVES: ReadonlySet<string> = new Set(
 
 const CROSSINGS = [Quantize, DeQuantize, QuantStub, FakeQuantizeBase] as const;
 
+/** True for operators that only move elements. */
+export function isMove({ op }: Call): boolean {
+  return op !== null && MOVES.has(op);
+}
+
 /** True for calls that cross between float and quantized tensors. */
 export function crosses({ module, op }: Site): boolean {
   if (op) return op === 'quantizePerTensor' || op === 'dequantize';
@@ -90,7 +97,7 @@ class Matcher {
   }
 
   match(): Match {
-    const wanted = this.#int8.sites.filter((s) => !MOVES.has(s.op ?? '') && !this.#isInnerCrossing(s));
+    const wanted = this.#int8.sites.filter((s) => !isMove(s) && !this.#isInnerCrossing(s));
     const found = new Map<Site, readonly Site[]>();
     // Layers know their path; only then is it clear which operators of the float model are still to be found.
     for (const site of wanted) {
@@ -110,8 +117,7 @@ class Matcher {
       else alone.push({ site, model: 'int8' });
     }
     for (const site of this.#float.sites) {
-      if (!this.#taken.has(site) && !MOVES.has(site.op ?? '') && !crosses(site))
-        alone.push({ site, model: 'float' });
+      if (!this.#taken.has(site) && !isMove(site) && !crosses(site)) alone.push({ site, model: 'float' });
     }
     if (pairs.some((p) => p.float.length > 0)) return { pairs, alone };
     throw this.#nothingInCommon();
@@ -175,18 +181,18 @@ class Matcher {
 
   /** True where the backend table, or the name of the class, has one layer for a form of the other. */
   #sameLayer(float: Site, int8: Site): boolean {
-    const classes = [float, int8].map((s) => s.module?.constructor);
-    if (classes[0] === classes[1] || kindOf(float) === kindOf(int8)) return true;
-    return this.#rows.some((p) => {
-      const forms: unknown[] = [...p.sequence, p.float, p.qat, p.qatDynamic, p.static, p.dynamic];
-      return classes.every((c) => [...forms, p.custom?.observed, p.custom?.quantized].includes(c));
+    if (float.module?.constructor === int8.module?.constructor) return true;
+    if (this.#kindOf(float) === this.#kindOf(int8)) return true;
+    return this.#rows.some((row) => {
+      const isPart = row.sequence[0] === firstLayer(float.module as AnyModule).constructor;
+      return (isPart || isFormOf(float, row)) && isFormOf(int8, row);
     });
   }
 
   /** The next float call of the same kind, first of those in the same module. */
   #alike(site: Site): Site | null {
-    const kind = kindOf(site);
-    const open = this.#float.sites.filter((s) => !this.#taken.has(s) && kindOf(s) === kind);
+    const kind = this.#kindOf(site);
+    const open = this.#float.sites.filter((s) => !this.#taken.has(s) && this.#kindOf(s) === kind);
     return (
       open.find((s) => s.path === site.path) ?? open.find((s) => s.op || !this.#int8Paths.has(s.path)) ?? null
     );
@@ -224,14 +230,19 @@ class Matcher {
   }
 
   /** True for calls that end in a ReLU of their own. */
-  #rectifies({ module, op }: Site): boolean {
-    if (!module) return /(?<!leaky)_relu/.test(op as string);
+  #rectifies(site: Site): boolean {
     return this.#rows.some(
-      (p) =>
-        p.sequence.length > 1 &&
-        p.sequence.at(-1) === ReLU &&
-        [p.float, p.qat, p.static, p.dynamic].includes(module.constructor as never),
+      (row) =>
+        (site.module
+          ? row.sequence.length > 1 && row.sequence.at(-1) === ReLU
+          : row.operator?.names.at(-1) === 'relu' && row.operator.names.length > 1) && isFormOf(site, row),
     );
+  }
+
+  /** What a call computes, whatever form it has: `conv2d` for Conv2d, its fused and quantized forms, and the operators. */
+  #kindOf(site: Site): string {
+    const row = this.#rows.find((r) => isFormOf(site, r));
+    return row?.operator?.names[0] ?? siteType(site).replace(/^quantized::/, '');
   }
 
   /** What is left of an output after the quantization or fake-quantization right behind it. */
@@ -293,17 +304,13 @@ function layersByPath(run: Run): Map<string, Site[]> {
   return layers;
 }
 
-/**
- * What a call computes, whatever form it has: `conv` for Conv2d, QuantizedConvReLU2d, `conv2d` and
- * `quantized::conv2d_relu`.
- */
-function kindOf(site: Site): string {
-  return siteType(site)
-    .replace(/^(quantized::|Dynamic|Quantized)+/, '')
-    .replace(/(?<!leaky)(_relu|_dynamic|_fp16|_scalar)+$/, '')
-    .replace(/(?<=[a-z])(?<!Leaky)(Bn)?(ReLU)?(?=\dd$|$)/, '')
-    .replace(/_?\dd$/, '')
-    .replace(/_/g, '')
-    .replace(/Train$|Eval$/, '')
-    .toLowerCase();
+/** True for calls of a layer or operator that a row of the backend table describes. */
+function isFormOf({ module, op }: Site, row: Pattern): boolean {
+  if (module) {
+    const forms: unknown[] = [row.float, row.qat, row.qatDynamic, row.static, row.dynamic];
+    return [...forms, row.custom?.observed, row.custom?.quantized].includes(module.constructor);
+  }
+  const form = row.operator;
+  if (!form) return false;
+  return form.quantized === op || form.withNumber === op || (form.names.length === 1 && form.names[0] === op);
 }

@@ -29,6 +29,8 @@ export interface Call {
 export interface Site extends Call {
   /** The first tensor of its result. */
   readonly output: Tensor;
+  /** All tensors of its result. */
+  readonly outputs: readonly Tensor[];
 }
 
 /** Runs in place of a call; `run` makes it, with the arguments it is given. */
@@ -39,6 +41,8 @@ export interface RecordOptions {
   /** The user's rows of the backend table: their classes are layers too. */
   readonly patterns?: readonly Pattern[];
   readonly around?: Around;
+  /** False drops the calls once they are made. */
+  readonly keep?: boolean;
 }
 
 /** What one run of a model left behind: every call in order, with its arguments and result. */
@@ -105,8 +109,9 @@ class Recorder implements Interpreter {
   readonly #around: Around;
   readonly #paths: ReadonlyMap<AnyModule, string>;
   readonly #extraLeaves: ReadonlySet<unknown>;
-  readonly #activations = new Set<Tensor>();
-  readonly #producers = new Map<Tensor, OpenSite>();
+  readonly #activations = new WeakSet<Tensor>();
+  readonly #producers = new WeakMap<Tensor, OpenSite>();
+  readonly #keep: boolean;
   readonly #counts = new Map<string, number>();
   readonly #scopes: string[] = [];
   readonly #sites: OpenSite[] = [];
@@ -115,6 +120,7 @@ class Recorder implements Interpreter {
 
   constructor(root: AnyModule, options: RecordOptions) {
     this.#root = root;
+    this.#keep = options.keep ?? true;
     this.#around = options.around ?? ((call, run) => run(call.args));
     this.#paths = new Map(root.namedModules().map(([path, module]) => [module, path]));
     this.#extraLeaves = new Set(
@@ -181,7 +187,8 @@ class Recorder implements Interpreter {
     const after = tensorsIn(result);
     for (const tensor of after) this.#activations.add(tensor);
     if (after.length === 0 || before.includes(after[0])) return result;
-    const site: OpenSite = { ...call, output: after[0] };
+    if (!this.#keep) return result;
+    const site: OpenSite = { ...call, output: after[0], outputs: after };
     this.#sites.push(site);
     for (const tensor of after) this.#producers.set(tensor, site);
     return result;
