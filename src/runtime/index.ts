@@ -2,4 +2,5 @@
 export type { Attribute } from './attributes.ts';
 export { load, readProgram, save, writeProgram } from './file.ts';
 export { Program } from './program.ts';
+export { getNumThreads, setNumThreads } from './threads/num-threads.ts';
 export { type TraceOptions, trace } from './trace.ts';

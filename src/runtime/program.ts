@@ -74,7 +74,8 @@ export class Program implements GraphOwner {
   #planFor(inputs: ReadonlyMap<Node, Tensor>, batch: number): Plan {
     const key = [...inputs.values()].map(signature).join(';');
     let plan = this.#plans.get(key);
-    if (plan) return plan;
+    if (plan && !plan.spoiled) return plan;
+    plan?.free();
     if (this.#plans.size >= MOST_PLANS) {
       const [oldest, unused] = this.#plans.entries().next().value as [string, Plan];
       unused.free();

@@ -1,21 +1,17 @@
 import type { Graph } from '../../fx/graph.ts';
 import type { GraphOwner } from '../../fx/lint.ts';
 import { type Arg, mapArg, Node } from '../../fx/node.ts';
-import type { Allocation, Engine } from '../../kernels/engine.ts';
+import type { Engine } from '../../kernels/engine.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Attribute } from '../attributes.ts';
 import { type Bound, PlanBuilder } from './builder.ts';
 import type { Constants } from './constants.ts';
+import { Executor } from './executor.ts';
 import { blocksOf, lowerNode } from './lower.ts';
 import { placeBlocks } from './memory.ts';
 import { ShapePropagation, zerosLike } from './shapes/propagation.ts';
-import { bindCall, placeCall, pointerOf, type RangeRunner, type Step } from './step.ts';
+import { pointerOf, type Step } from './step.ts';
 import { isValue, metaOf, readValue, type Value, writeValue } from './value.ts';
-
-/** A step that this thread can run. */
-type Runner = () => void;
-
-const freeOnCollection = new FinalizationRegistry<Allocation>((arena) => arena.free());
 
 /** What a plan is made from. */
 export interface PlanSource {
@@ -34,12 +30,11 @@ export class Plan {
   readonly steps: readonly Step[];
   /** Size of the memory that intermediate results share. */
   readonly arenaBytes: number;
-  readonly #arena: Allocation;
   readonly #inputs: readonly (readonly [Node, Value])[];
   readonly #output: Arg;
   readonly #results: ReadonlyMap<Node, Bound>;
   readonly #guards: PlanBuilder['guards'];
-  readonly #runners: readonly Runner[];
+  readonly #executor: Executor;
 
   constructor(source: PlanSource, inputs: ReadonlyMap<Node, Tensor>, batch: number) {
     const { graph, owner, attributes, constants } = source;
@@ -64,13 +59,12 @@ export class Plan {
     this.#results = new Map(results.map((node) => [node, builder.resolve(node) as Bound]));
     for (const bound of this.#results.values()) for (const block of blocksOf(bound)) builder.keepToEnd(block);
     this.arenaBytes = placeBlocks(builder.blocks);
-    this.#arena = this.engine.alloc(this.arenaBytes, 'arena');
-    freeOnCollection.register(this, this.#arena, this);
-    for (const block of builder.blocks) block.ptr += this.#arena.ptr;
-    for (const fill of builder.afterPlacement) fill();
+    const arena = this.engine.alloc(this.arenaBytes, 'arena');
+    for (const block of builder.blocks) block.ptr += arena.ptr;
     this.steps = builder.steps;
     this.#guards = builder.guards;
-    this.#runners = this.steps.map((step) => this.#runner(step));
+    this.#executor = new Executor(this.engine, this.steps, arena);
+    for (const fill of builder.afterPlacement) fill();
   }
 
   /** Runs every step on the tensors of the placeholders. */
@@ -78,7 +72,7 @@ export class Plan {
     const { heap } = this.engine;
     for (const [node, value] of this.#inputs) writeValue(heap, value, inputs.get(node) as Tensor);
     for (const { address } of this.#guards) heap.i32[pointerOf(address) >> 2] = 0;
-    for (const run of this.#runners) run();
+    this.#executor.run();
     for (const { address, error } of this.#guards) if (heap.i32[pointerOf(address) >> 2] !== 0) throw error();
     return mapArg(this.#output, (leaf) => {
       if (!(leaf instanceof Node)) return leaf;
@@ -88,21 +82,14 @@ export class Plan {
     });
   }
 
-  /** Gives the arena back. */
-  free(): void {
-    freeOnCollection.unregister(this);
-    this.#arena.free();
+  /** True where a thread was lost in a way that leaves the arena unsafe: the plan must be made anew. */
+  get spoiled(): boolean {
+    return this.#executor.spoiled;
   }
 
-  #runner(step: Step): Runner {
-    if (step.kind === 'operator') return step.run;
-    const calls = step.calls.map((call): [RangeRunner, number] => [
-      bindCall(placeCall(call), this.engine.kernels),
-      call.units,
-    ]);
-    return () => {
-      for (const [run, units] of calls) run(0, units);
-    };
+  /** Gives the arena back. */
+  free(): void {
+    this.#executor.free();
   }
 }
 
