@@ -77,9 +77,12 @@ export class GraphModule<Args extends unknown[] = [Tensor], Out = Tensor>
     const used = this.graph.nodes.flatMap((n) =>
       n.op === 'call_module' || n.op === 'get_attr' ? [n.targetName] : [],
     );
+    const deleted: string[] = [];
     for (const [path] of this.namedModules()) {
       if (path === '' || used.some((u) => u === path || u.startsWith(`${path}.`) || path.startsWith(`${u}.`)))
         continue;
+      if (deleted.some((d) => path.startsWith(`${d}.`))) continue;
+      deleted.push(path);
       const cut = path.lastIndexOf('.');
       Reflect.deleteProperty(this.getSubmodule(cut < 0 ? '' : path.slice(0, cut)), path.slice(cut + 1));
     }

@@ -7,8 +7,10 @@ export type { GraphOwner } from './lint.ts';
 export {
   type Arg,
   BatchSize,
+  mapNodes,
   Node,
   type NodeMeta,
+  nodesIn,
   type Opcode,
   type Target,
   type WrappedFunction,

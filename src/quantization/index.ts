@@ -32,6 +32,36 @@ export {
 export { quantizeQat } from './eager/quantize-qat.ts';
 export * from './fake-quantize/index.ts';
 export { FloatFunctional, QFunctional } from './float-functional.ts';
+export {
+  type ConvertFxOptions,
+  convertFx,
+  convertToReferenceFx,
+  lowerToQuantized,
+} from './graph/convert.ts';
+export {
+  ConvertCustomConfig,
+  PrepareCustomConfig,
+  type StandaloneModuleConfig,
+} from './graph/custom-config.ts';
+export {
+  type FuseFxOptions,
+  fuseFx,
+  type PrepareFxOptions,
+  prepareFx,
+  prepareQatFx,
+} from './graph/prepare.ts';
+export { QuantizedGraphModule } from './graph/quantized-graph.ts';
+export {
+  type Annotations,
+  type AnyQuantizationSpec,
+  type DerivedQParams,
+  DerivedQuantizationSpec,
+  type EdgeOrNode,
+  FixedQParamsQuantizationSpec,
+  type NodeAnnotation,
+  QuantizationSpec,
+  SharedQuantizationSpec,
+} from './graph/specs.ts';
 export * from './observers/index.ts';
 export { propagateQConfig, type QConfigDict, type QConfigSpec } from './propagate-qconfig.ts';
 export * from './qconfig.ts';

@@ -14,6 +14,10 @@ export interface QConfigQuery {
   readonly order?: number;
   /** Of a fused module: the class it starts with, whose qconfig it takes where its own class has none. */
   readonly startsWith?: ObjectType;
+  /** Of a fused module: the class that was counted for `order`; `type` where not given. */
+  readonly orderType?: ObjectType;
+  /** Of an operator: the class of the module that calls it, which goes before the operator's name. */
+  readonly holder?: ObjectType;
 }
 
 /** A {@link QConfigMapping} as a plain object of lists. */
@@ -121,9 +125,9 @@ export class QConfigMapping {
    * @example
    * mapping.qconfigFor({ path: 'features.0', type: nn.Conv2d, order: 0 });
    */
-  qconfigFor({ path, type, order, startsWith }: QConfigQuery): QConfig | null {
-    const holder = typeof type === 'string' ? path : parentOf(path);
-    const entry = this.#order.get(holder)?.find((e) => e.type === type && e.index === order);
+  qconfigFor({ path, type, order, startsWith, orderType = type, holder }: QConfigQuery): QConfig | null {
+    const within = typeof type === 'string' ? path : parentOf(path);
+    const entry = this.#order.get(within)?.find((e) => e.type === orderType && e.index === order);
     if (entry) return entry.qconfig;
     for (let at = path; at !== ''; at = parentOf(at)) {
       const named = this.moduleNameQConfigs.get(at);
@@ -131,6 +135,8 @@ export class QConfigMapping {
     }
     for (const [regex, qconfig] of this.moduleNameRegexQConfigs)
       if (fromStart(regex).test(path)) return qconfig;
+    const held = holder === undefined ? undefined : this.objectTypeQConfigs.get(holder);
+    if (held !== undefined) return held;
     const typed = this.objectTypeQConfigs.get(type);
     if (typed !== undefined) return typed;
     const first = startsWith === undefined ? undefined : this.objectTypeQConfigs.get(startsWith);

@@ -216,6 +216,7 @@ export const ARGUMENTS: { readonly [K in OpName]: KindsOf<OpArgs<K>> } = {
   'quantized::mul': ['tensor', 'tensor', 'number', 'number'],
   'quantized::mul_relu': ['tensor', 'tensor', 'number', 'number'],
   'quantized::mul_scalar': ['tensor', 'number'],
+  'quantized::matmul': ['tensor', 'tensor', 'number', 'number'],
   'quantized::cat': ['tensors', 'number', 'number', 'number'],
   'quantized::conv_transpose1d': ['tensor', 'packed transposed', 'number', 'number'],
   'quantized::conv_transpose2d': ['tensor', 'packed transposed', 'number', 'number'],

@@ -1,4 +1,5 @@
 import type { AnyModule } from '../../src/nn/module.ts';
+import { tensor } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
 /** n numbers in [−1, 1) from a hash of (stream, index): the twin of `noise` in test/golden/common.py. */
@@ -25,4 +26,10 @@ export function fill(model: AnyModule): void {
     const shift = t.ndim === 1 && isScale ? 1 : 0;
     for (let i = 0; i < u.length; i++) t.storage[i] = shift + gain * u[i];
   }
+}
+
+/** A float32 tensor of {@link noise}. */
+export function noiseTensor(shape: readonly number[], stream: number): Tensor {
+  const n = shape.reduce((a, b) => a * b, 1);
+  return tensor(Float32Array.from(noise(n, stream)), { shape });
 }

@@ -65,6 +65,7 @@ export const quantizeRules: RulesOf<QuantizeOps & QuantizedOps> = {
   'quantized::mul': 'missing',
   'quantized::mul_relu': 'missing',
   'quantized::mul_scalar': 'missing',
+  'quantized::matmul': 'missing',
   'quantized::cat': 'missing',
   'quantized::conv_transpose1d': 'missing',
   'quantized::conv_transpose2d': 'missing',

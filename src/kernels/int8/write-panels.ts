@@ -58,9 +58,10 @@ export function writePanelHeaders(
 }
 
 /**
- * What a panel's header holds, but for the input's zero point: the integer bias is `nearbyint(bias / (inputScale ·
- * weightScale))`, clamped to int32 (0 for a float output), the scale `weightScale · inputScale / output.scale`, every step
- * in float32 as in QNNPACK.
+ * What a panel's header holds, but for the input's zero point: the integer bias is `nearbyint(bias · (1 / (inputScale ·
+ * weightScale)))`, clamped to int32 (0 for a float output), the scale `weightScale · inputScale · (1 / output.scale)`, every
+ * step in float32. Source: PyTorch's `quantize_val` and, for qnnpack, `generate_requantization_scales`, whose products
+ * with inverses a quotient would miss by a bit.
  *
  * @throws ArgumentError for scales that are not positive and finite.
  */
@@ -75,9 +76,9 @@ export function foldQuantization(
   const scales = new Float32Array(n);
   for (let c = 0; c < n; c++) {
     const accScale = Math.fround(positiveScale(fn, `weightScales[${c}]`, weightScales[c]) * inputScale);
-    const rounded = bias && outputScale ? roundHalfEven(Math.fround(bias[c] / accScale)) : 0;
+    const rounded = bias && outputScale ? roundHalfEven(Math.fround(bias[c] * Math.fround(1 / accScale))) : 0;
     biases[c] = Math.min(Math.max(rounded, -(2 ** 31)), 2 ** 31 - 1);
-    scales[c] = outputScale ? accScale / outputScale : accScale;
+    scales[c] = outputScale ? Math.fround(accScale * Math.fround(1 / outputScale)) : accScale;
   }
   return { biases, scales };
 }

@@ -105,9 +105,9 @@ export function referenceConv(
   return referenceConvSums(conv).map((sum, i) => {
     const c = i % conv.outChannels;
     const accScale = Math.fround(Math.fround(conv.weightScales[c]) * inputScale);
-    const bias = conv.bias ? roundHalfEven(Math.fround(conv.bias[c] / accScale)) : 0;
+    const bias = conv.bias ? roundHalfEven(Math.fround(conv.bias[c] * Math.fround(1 / accScale))) : 0;
     const acc = (sum + Math.min(Math.max(bias, -(2 ** 31)), 2 ** 31 - 1)) | 0;
-    const scale = Math.fround(accScale / Math.fround(output.scale));
+    const scale = Math.fround(accScale * Math.fround(1 / Math.fround(output.scale)));
     return referenceRequantize(acc, scale, output.zeroPoint, output.min, output.max);
   });
 }

@@ -154,8 +154,7 @@ export function linearReluDynamic(x: Tensor, packed: PackedWeights, reduceRange 
  * Source: `torch.ops.quantized.matmul`.
  */
 export function matmul(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor {
-  const product = dispatch('matmul', dispatch('dequantize', a), dispatch('dequantize', b));
-  return dispatch('quantizePerTensor', product, scale, zeroPoint, a.dtype as 'quint8' | 'qint8');
+  return dispatch('quantized::matmul', a, b, scale, zeroPoint);
 }
 
 /** a + b, broadcast. */

@@ -5,6 +5,7 @@ import { convolutions } from './convolution.ts';
 import { quantizeCrossing } from './crossing.ts';
 import { dynamicProducts } from './dynamic.ts';
 import { embeddings } from './embedding.ts';
+import { products } from './matmul.ts';
 import { mean } from './mean.ts';
 import { normalizations } from './normalization.ts';
 import { pointwise } from './pointwise.ts';
@@ -29,4 +30,5 @@ export const quantizedImplementations: { readonly [K in OpName]?: Ops[K] } & Qua
   ...dynamicProducts,
   ...transposedConvolutions,
   ...embeddings,
+  ...products,
 };

@@ -29,6 +29,8 @@ export interface QuantizedOps {
   'quantized::mul'(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor;
   'quantized::mul_relu'(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor;
   'quantized::mul_scalar'(a: Tensor, b: number): Tensor;
+  /** Computed in float on the dequantized operands, as in PyTorch. */
+  'quantized::matmul'(a: Tensor, b: Tensor, scale: number, zeroPoint: number): Tensor;
   'quantized::cat'(tensors: readonly Tensor[], scale: number, zeroPoint: number, dim: number): Tensor;
 
   'quantized::conv_transpose1d'(

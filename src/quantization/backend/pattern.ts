@@ -58,6 +58,8 @@ export interface OperatorForm {
   /** What stands for `quantized` where the second operand is a number; the result then shares the first one's observer. */
   readonly withNumber?: keyof QuantizedOps;
   readonly weight?: WeightArgument;
+  /** The operator with int8 weights that takes floats and quantizes them call by call. */
+  readonly dynamic?: keyof QuantizedOps;
 }
 
 /**
@@ -89,6 +91,8 @@ export interface Pattern {
   readonly observe: 'output' | 'inside' | 'none';
   /** What graphs and define-by-run do with calls of the module or operator; absent where they leave it float. */
   readonly output?: OutputRule;
+  /** True for layers whose weight is quantized as the qconfig's weight observer says. */
+  readonly weighted?: true;
   /** The same computation as operators. */
   readonly operator?: OperatorForm;
   /**
@@ -145,6 +149,7 @@ export function convOperator(rank: 1 | 2 | 3, relu: boolean): OperatorForm {
     quantized: `quantized::conv${rank}d${relu ? '_relu' : ''}`,
     args: packedThenOutput,
     weight: { weight: 1, bias: 2, pack: 'conv' },
+    ...(!relu && { dynamic: `quantized::conv${rank}d_dynamic` as const }),
   };
 }
 
@@ -155,5 +160,6 @@ export function linearOperator(relu: boolean): OperatorForm {
     quantized: relu ? 'quantized::linear_relu' : 'quantized::linear',
     args: packedThenOutput,
     weight: { weight: 1, bias: 2, pack: 'linear' },
+    dynamic: relu ? 'quantized::linear_relu_dynamic' : 'quantized::linear_dynamic',
   };
 }

@@ -1,0 +1,249 @@
+import { type GraphModule, Node, nodesIn } from '../../fx/index.ts';
+import { isQuantizedDType } from '../../tensor/dtype.ts';
+import type { Pattern, WeightArgument } from '../backend/pattern.ts';
+import type { PatternLookup } from '../backend/patterns.ts';
+import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
+import type { ObserverFactory } from '../observers/observer.ts';
+import { isReuseInputQConfig, type QConfig } from '../qconfig.ts';
+import { isDynamicQConfig } from '../qconfig-support.ts';
+import type { PrepareCustomConfig } from './custom-config.ts';
+import { matchRows, moduleOf, type RowMatch } from './match.ts';
+import {
+  type Annotations,
+  type AnyQuantizationSpec,
+  FixedQParamsQuantizationSpec,
+  QuantizationSpec,
+  SharedQuantizationSpec,
+} from './specs.ts';
+
+/** What {@link annotateGraph} goes by. */
+export interface AnnotateOptions {
+  readonly qconfigs: ReadonlyMap<Node, QConfig | null>;
+  readonly lookup: PatternLookup;
+  readonly custom: PrepareCustomConfig;
+  readonly training: boolean;
+}
+
+/** Why a call stays float. */
+export interface FloatReason {
+  readonly reason: string;
+  /** What to do about it; null where the user asked for it, or where there is nothing to quantize. */
+  readonly fix: string | null;
+}
+
+/** What {@link annotateGraph} decided. */
+export interface Decisions {
+  readonly annotations: Annotations;
+  /** The calls that stay float, with the reasons. */
+  readonly float: Map<Node, FloatReason>;
+}
+
+/**
+ * Decides, from qconfigs and the backend table alone, how every call of a graph is to be quantized.
+ *
+ * ```
+ * x ──► conv ──► relu6 ──► cat ──►         conv    inputs { x: own }       output own
+ *                y ──────► cat             relu6   inputs { conv: own }    output shared with its input
+ *                                          cat     inputs { relu6: own,
+ *                                                    y: shared with relu6 } output shared with its input
+ * ```
+ *
+ * Source: `torch.ao.quantization.fx.prepare`, and the annotations of `torch.ao.quantization.quantizer`.
+ */
+export function annotateGraph(owner: GraphModule<any, any>, options: AnnotateOptions): Decisions {
+  const { qconfigs, lookup, custom, training } = options;
+  const annotations: Annotations = new Map();
+  const float = new Map<Node, FloatReason>();
+  const rows = matchRows(owner, lookup);
+  const standalone = (node: Node): boolean => isStandalone(owner, node, custom);
+  for (const node of owner.graph.nodes) {
+    if (node.op !== 'call_module' && node.op !== 'call_function') continue;
+    if (node.target === 'getitem') continue;
+    const qconfig = qconfigs.get(node) ?? null;
+    if (standalone(node)) {
+      annotateStandalone(annotations, node, qconfig, custom, owner);
+      continue;
+    }
+    const module = moduleOf(owner, node);
+    if (module && custom.floatToObservedMapping.has(module.constructor as never)) {
+      if (qconfig && !isDynamicQConfig(qconfig)) annotateCustom(annotations, node, qconfig);
+      else float.set(node, whyNot(qconfig, 'a module observed in parts needs a static qconfig'));
+      continue;
+    }
+    const match = rows.get(node);
+    if (!match) {
+      float.set(node, whyNot(qconfig, 'no row of the backend table is about it', NO_ROW));
+      continue;
+    }
+    // A fused pair is decided once, by the qconfig of its last operator, as in PyTorch.
+    if (node !== match.nodes[0]) continue;
+    const own = qconfigs.get(match.nodes[match.nodes.length - 1]) ?? null;
+    const reason = annotateRow(annotations, match, own, training);
+    if (reason) for (const member of match.nodes) float.set(member, reason);
+  }
+  annotateBorders(owner, annotations, options);
+  return { annotations, float };
+}
+
+const NO_ROW = 'Describe it in the option patterns, or set its qconfig to null.';
+
+/** Annotates the nodes of a row, or says why they stay float. */
+function annotateRow(
+  annotations: Annotations,
+  { row, nodes }: RowMatch,
+  qconfig: QConfig | null,
+  training: boolean,
+): FloatReason | null {
+  const first = nodes[0];
+  const last = nodes[nodes.length - 1];
+  if (!qconfig) return whyNot(qconfig, '');
+  const inputs = new Map<Node, AnyQuantizationSpec>();
+  const leaveFloat = new Map<Node, AnyQuantizationSpec>();
+  const activation = qconfig.activation();
+  if (row.output === 'float') {
+    if (activation.dtype !== 'float32')
+      return {
+        reason: 'its weights alone can be quantized, and its qconfig quantizes activations',
+        fix: null,
+      };
+    annotations.set(first, { inputs: leaveFloat, output: null });
+    return null;
+  }
+  if (!last.meta.dtype && !row.dynamic) return { reason: 'its result is not one tensor', fix: null };
+  if (isDynamicQConfig(qconfig)) {
+    const form = row.dynamic ?? row.operator?.dynamic;
+    if (!form) return { reason: `no dynamic form of ${row.name}`, fix: 'Give it a static qconfig, or null.' };
+    if (first.args[0] instanceof Node) inputs.set(first.args[0], new QuantizationSpec(qconfig.activation));
+    annotateWeight(inputs, first, row.operator?.weight, qconfig.weight);
+    annotations.set(first, { inputs, output: null });
+    return null;
+  }
+  if (!row.output) {
+    const fix = row.dynamic ? 'Give it defaultDynamicQConfig, or null.' : null;
+    return { reason: `no static form of ${row.name}`, fix };
+  }
+  if (!isQuantizedDType(activation.dtype))
+    return { reason: `its qconfig keeps activations in ${activation.dtype}`, fix: null };
+  const tensors = tensorArguments(first, row);
+  if (tensors.length === 0) return { reason: 'no float tensor goes in', fix: null };
+  if (last.meta.dtype !== 'float32') return { reason: `its result is ${last.meta.dtype}`, fix: null };
+  const [source, ...others] = tensors;
+  const withNumber = row.operator?.withNumber !== undefined && tensors.length === 1;
+  const own = new QuantizationSpec(qconfig.activation);
+  const reuse = isReuseInputQConfig(qconfig);
+  const isShared = row.output === 'shared' || withNumber || reuse;
+  const shared = new SharedQuantizationSpec([source, first]);
+  if (!reuse) {
+    inputs.set(source, own);
+    for (const other of others) inputs.set(other, isShared ? shared : own);
+    annotateWeight(inputs, first, row.operator?.weight, qconfig.weight);
+  }
+  const output = isShared
+    ? shared
+    : row.fixedOutput
+      ? fixedSpec(row.fixedOutput, activation.dtype, training)
+      : own;
+  if (first === last) annotations.set(first, { inputs, output });
+  else {
+    annotations.set(first, { inputs, output: null });
+    annotations.set(last, { inputs: leaveFloat, output });
+  }
+  return null;
+}
+
+/** The float tensors that go into a row and are activations: those of a list in order. */
+function tensorArguments(node: Node, row: Pattern): Node[] {
+  const weight = row.operator?.weight;
+  const places =
+    node.op === 'call_function'
+      ? node.args.filter((_, i) => i !== weight?.weight && i !== weight?.bias)
+      : node.args;
+  const found = [...new Set(places.flatMap((arg) => nodesIn(arg)))];
+  return found.every((n) => n.meta.dtype === undefined || n.meta.dtype === 'float32') ? found : [];
+}
+
+function annotateWeight(
+  inputs: Map<Node, AnyQuantizationSpec>,
+  node: Node,
+  place: WeightArgument | undefined,
+  weight: ObserverFactory,
+): void {
+  if (node.op !== 'call_function' || !place?.pack) return;
+  const argument = node.args[place.weight];
+  if (argument instanceof Node) inputs.set(argument, new QuantizationSpec(weight));
+}
+
+/** The known parameters of a row, in the dtype of the qconfig, as an observer or (in training) a fake-quantize. */
+function fixedSpec(
+  fakeQuantize: ObserverFactory,
+  dtype: string,
+  training: boolean,
+): FixedQParamsQuantizationSpec {
+  const made = fakeQuantize();
+  const observer = (made as FakeQuantizeBase).activationPostProcess as { readonly scale: { item(): number } };
+  if (dtype === 'quint8') {
+    const factory = (fakeQuantize.args as { readonly observer: ObserverFactory }).observer;
+    return new FixedQParamsQuantizationSpec(training ? fakeQuantize : factory);
+  }
+  // Signed tensors have the same step; the zero point is the same distance from the lowest integer.
+  const zeroPoint = made instanceof FakeQuantizeBase ? made.appliedQParams().zeroPoint.item() - 128 : -128;
+  return new FixedQParamsQuantizationSpec({ dtype: 'qint8', scale: observer.scale.item(), zeroPoint });
+}
+
+export function isStandalone(owner: GraphModule<any, any>, node: Node, custom: PrepareCustomConfig): boolean {
+  const module = moduleOf(owner, node);
+  if (!module) return false;
+  return (
+    custom.standaloneModuleNames.has(node.targetName) ||
+    custom.standaloneModuleClasses.has(module.constructor as never)
+  );
+}
+
+/** Inputs that a standalone module takes quantized are observed here; its result it observes itself. */
+function annotateStandalone(
+  annotations: Annotations,
+  node: Node,
+  qconfig: QConfig | null,
+  custom: PrepareCustomConfig,
+  owner: GraphModule<any, any>,
+): void {
+  const config =
+    custom.standaloneModuleNames.get(node.targetName) ??
+    custom.standaloneModuleClasses.get(moduleOf(owner, node)?.constructor as never);
+  const indexes = config?.prepareCustomConfig?.inputQuantizedIndexes ?? [];
+  const inputs = new Map<Node, AnyQuantizationSpec>();
+  for (const index of indexes) {
+    const argument = node.args[index];
+    if (argument instanceof Node && qconfig) inputs.set(argument, new QuantizationSpec(qconfig.activation));
+  }
+  annotations.set(node, { inputs, output: null });
+}
+
+/** Everything that goes into a module that is observed in parts is quantized; so is the result, by the module itself. */
+function annotateCustom(annotations: Annotations, node: Node, qconfig: QConfig): void {
+  const own = new QuantizationSpec(qconfig.activation);
+  const inputs = new Map(node.args.flatMap((arg) => nodesIn(arg)).map((input) => [input, own] as const));
+  annotations.set(node, { inputs, output: node.meta.dtype === undefined ? null : own });
+}
+
+/** Quantized inputs and outputs of the whole graph. */
+function annotateBorders(
+  owner: GraphModule<any, any>,
+  annotations: Annotations,
+  { custom, qconfigs }: AnnotateOptions,
+): void {
+  const { outputNode } = owner.graph;
+  if (custom.outputQuantizedIndexes.length === 0 || !outputNode) return;
+  const [result] = outputNode.args;
+  const chosen = Array.isArray(result) ? custom.outputQuantizedIndexes.map((i) => result[i]) : [result];
+  const inputs = new Map<Node, AnyQuantizationSpec>();
+  for (const node of chosen.flatMap((arg) => nodesIn(arg))) {
+    const qconfig = qconfigs.get(node);
+    if (qconfig) inputs.set(node, new QuantizationSpec(qconfig.activation));
+  }
+  annotations.set(outputNode, { inputs, output: null });
+}
+
+function whyNot(qconfig: QConfig | null, reason: string, fix: string | null = null): FloatReason {
+  return qconfig ? { reason, fix } : { reason: 'its qconfig is null', fix: null };
+}

@@ -1,0 +1,327 @@
+import { type Arg, mapNodes, Node, nodesIn } from '../../fx/index.ts';
+import { deepCopy } from '../../nn/deep-copy.ts';
+import type { AnyModule } from '../../nn/module.ts';
+import { quantizePerTensorDynamic } from '../../ops/functions/quantize.ts';
+import { PackedWeights } from '../../ops/quantized/packed.ts';
+import type { QuantizedOps } from '../../ops/signatures/index.ts';
+import type { ConvGeometry } from '../../ops/signatures/layer.ts';
+import type { QuantizedDType } from '../../tensor/dtype.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import type { OperatorForm, Pattern, QuantizedClass, WeightArgument } from '../backend/pattern.ts';
+import type { PatternLookup } from '../backend/patterns.ts';
+import { firstLayer, plainBias } from '../layers/weights.ts';
+import { POST_PROCESS } from '../module-qconfig.ts';
+import { FixedQParamsObserver } from '../observers/fixed.ts';
+import type { ObserverBase } from '../observers/observer.ts';
+import { moduleOf, rowEndingAt, rowOf } from './match.ts';
+import { preparedOf, setPrepared } from './prepared.ts';
+import type { QuantizedGraphModule } from './quantized-graph.ts';
+import { locating, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
+
+/**
+ * Turns reference patterns into the quantized layers and operators that compute them in integers. What has no such form, and
+ * what was to stay float, is left as it is, so the result computes what the reference means either way.
+ *
+ * ```
+ * q ──► dequantize ──► conv ──► quantizePerTensor ──►        q ──► quantized.Conv2d ──►
+ * ```
+ *
+ * Source: `torch.ao.quantization.fx._lower_to_native_backend`.
+ */
+export function lower<M extends QuantizedGraphModule<any, any>>(reference: M, lookup: PatternLookup): M {
+  const owner = deepCopy(reference);
+  const { graph } = owner;
+  const prepared = preparedOf(reference);
+  const wanted = (node: Node): boolean => prepared === undefined || prepared.quantized.has(node.name);
+  const lowering = new Lowering(owner, lookup, wanted);
+  for (const node of [...graph.nodes]) {
+    if (!graph.nodes.includes(node)) continue;
+    if (node.target === 'quantizePerTensor') lowering.static(node);
+    else if (wanted(node)) lowering.withoutOutput(node);
+  }
+  graph.eliminateDeadCode();
+  owner.deleteUnusedSubmodules();
+  for (const module of owner.modules()) module.qconfig = undefined;
+  graph.lint(owner);
+  if (prepared) setPrepared(owner, prepared);
+  return owner;
+}
+
+/** Scale and zero point of a `quantizePerTensor` node, as nodes and as numbers. */
+interface Output {
+  readonly nodes: readonly [Arg, Arg];
+  readonly scale: number;
+  readonly zeroPoint: number;
+  readonly dtype: QuantizedDType;
+}
+
+class Lowering {
+  readonly #owner: QuantizedGraphModule<any, any>;
+  readonly #lookup: PatternLookup;
+  readonly #wanted: (node: Node) => boolean;
+  /** Modules that were converted, by what they became. */
+  readonly #converted = new Map<AnyModule, { readonly to: AnyModule; readonly key: string }>();
+
+  constructor(owner: QuantizedGraphModule<any, any>, lookup: PatternLookup, wanted: (node: Node) => boolean) {
+    this.#owner = owner;
+    this.#lookup = lookup;
+    this.#wanted = wanted;
+  }
+
+  /** Lowers `dequantize → row → q`, where nothing else reads the float result. */
+  static(q: Node): void {
+    const [last] = q.args;
+    if (!(last instanceof Node) || last.users.size !== 1 || !this.#wanted(last)) return;
+    const match = rowEndingAt(this.#owner, last, this.#lookup);
+    if (!match || match.row.output === undefined || match.row.output === 'float') return;
+    const [first] = match.nodes;
+    if (!this.#wanted(first)) return;
+    const output = this.#output(q);
+    const { row } = match;
+    if (first.op === 'call_module') {
+      if (!this.#takesQuantized(first)) return;
+      if (row.output === 'own' && row.static) this.#swapModule(first, q, row.static, output);
+      else if (this.#keeps(row, first, output)) this.#runOnQuantized(first, q);
+      return;
+    }
+    if (row.operator) this.#lowerOperator(row, row.operator, match.nodes, q, output);
+  }
+
+  /** Lowers what gives floats: dynamic layers, and layers of which only the weights are quantized. */
+  withoutOutput(node: Node): void {
+    const row = rowOf(this.#owner, node, this.#lookup);
+    if (!row) return;
+    const module = moduleOf(this.#owner, node);
+    if (row.output === 'float') {
+      if (module && row.dynamic) this.#swap(node, module, row.dynamic, null);
+      return;
+    }
+    const source = this.#dynamicInput(node);
+    if (!source) return;
+    if (module) {
+      if (!row.dynamic) return;
+      this.#swap(node, module, row.dynamic, null);
+      node.args = [source, ...node.args.slice(1)];
+    } else this.#lowerDynamicOperator(row, node, source);
+  }
+
+  #lowerDynamicOperator(row: Pattern, node: Node, source: Node): void {
+    const form = row.operator;
+    const packed = form?.weight?.pack && this.#packed(node, form.weight);
+    if (!form?.dynamic || !packed) return;
+    const { graph } = this.#owner;
+    const call = graph.insertingBefore(node, () =>
+      graph.callFunction(form.dynamic as string, [source, packed, false]),
+    );
+    this.#replace(node, node, call);
+  }
+
+  /** The float tensor that is quantized call by call on its way into a node. */
+  #dynamicInput(node: Node): Node | undefined {
+    const q = quantizedBehind(node.args[0]);
+    if (!q || q.target !== quantizePerTensorDynamic) return undefined;
+    return q.args[0] as Node;
+  }
+
+  #output(q: Node): Output {
+    const [, scale, zeroPoint, dtype] = q.args;
+    const number = (arg: Arg): number =>
+      arg instanceof Node ? (this.#owner.attribute(arg.targetName) as number) : (arg as number);
+    return {
+      nodes: [scale, zeroPoint],
+      scale: number(scale),
+      zeroPoint: number(zeroPoint),
+      dtype: dtype as QuantizedDType,
+    };
+  }
+
+  /** True where every tensor argument was dequantized. */
+  #takesQuantized(node: Node, places: readonly Arg[] = node.args): boolean {
+    const inputs = places
+      .flatMap((arg) => nodesIn(arg))
+      .filter((input) => input.op !== 'get_attr' || input.meta.dtype === 'float32');
+    return inputs.length > 0 && inputs.every((input) => quantizedBehind(input) !== undefined);
+  }
+
+  /**
+   * True where a row that works on quantized tensors as it is gives the parameters that are asked for: those of its input
+   * where it shares them, the known ones where they are fixed.
+   */
+  #keeps(row: Pattern, node: Node, output: Output): boolean {
+    if (row.fixedOutput) {
+      const { scale, zeroPoint } = fixedQParams(row.fixedOutput());
+      const signed = output.dtype === 'qint8' ? 128 : 0;
+      return scale === output.scale && zeroPoint - signed === output.zeroPoint;
+    }
+    if (row.output !== 'shared') return false;
+    return nodesIn(node.args).every((input) => {
+      const q = quantizedBehind(input);
+      const given = q && this.#qparamsOf(q);
+      return !!given && given.scale === output.scale && given.zeroPoint === output.zeroPoint;
+    });
+  }
+
+  /** The parameters that a quantized node's result has; undefined where only a run would tell. */
+  #qparamsOf(node: Node): { readonly scale: number; readonly zeroPoint: number } | undefined {
+    if (node.target === 'quantizePerTensor') return this.#output(node);
+    const known = this.#known.get(node);
+    return known;
+  }
+
+  readonly #known = new Map<Node, Output>();
+
+  #swapModule(node: Node, q: Node, into: QuantizedClass, output: Output): void {
+    const module = moduleOf(this.#owner, node) as AnyModule;
+    if (!this.#swap(node, module, into, output)) return;
+    this.#runOnQuantized(node, q);
+  }
+
+  /**
+   * Puts the quantized form of a layer in its place. False where the layer was converted for another call with other
+   * parameters of its result: one module has one scale.
+   */
+  #swap(node: Node, module: AnyModule, into: QuantizedClass, output: Output | null): boolean {
+    const key = output ? `${output.scale},${output.zeroPoint},${output.dtype}` : '';
+    const others = this.#owner.graph.nodes.filter((n) => n !== node && moduleOf(this.#owner, n) === module);
+    const made = this.#converted.get(module);
+    if (made && made.key === key) {
+      this.#point(node, made.to, others.length > 0);
+      return true;
+    }
+    const to = locating(node, module, () => quantizedForm(module, into, output));
+    this.#converted.set(module, { to, key });
+    this.#point(node, to, others.length > 0);
+    return true;
+  }
+
+  /** Makes a node call a module: at its own path, or beside it where other nodes still call what is there. */
+  #point(node: Node, module: AnyModule, isShared: boolean): void {
+    if (!isShared) {
+      this.#owner.setSubmodule(node.targetName, module);
+      return;
+    }
+    const cut = node.targetName.lastIndexOf('.');
+    const parent = this.#owner.getSubmodule(cut < 0 ? '' : node.targetName.slice(0, cut));
+    const name = node.targetName.slice(cut + 1);
+    let free = name;
+    for (let n = 1; free in parent; n++) free = `${name}_${n}`;
+    parent.addModule(free, module);
+    node.target = cut < 0 ? free : `${node.targetName.slice(0, cut)}.${free}`;
+  }
+
+  /** Makes a node take and give quantized tensors: past the dequantize nodes before it and `q` behind it. */
+  #runOnQuantized(node: Node, q: Node): void {
+    node.args = node.args.map((arg) => mapNodes(arg, (input) => quantizedBehind(input) ?? input));
+    this.#known.set(node, this.#output(q));
+    q.replaceAllUsesWith(node);
+    node.meta.dtype = this.#output(q).dtype;
+    this.#owner.graph.eraseNode(q);
+  }
+
+  #lowerOperator(row: Pattern, form: OperatorForm, nodes: readonly Node[], q: Node, output: Output): void {
+    const [first] = nodes;
+    const { weight } = form;
+    const activations = first.args.filter((_, i) => i !== weight?.weight && i !== weight?.bias);
+    if (!this.#takesQuantized(first, activations)) return;
+    if (form.withNumber && typeof first.args[1] === 'number') {
+      this.#lowerWithNumber(form, nodes, q, output);
+      return;
+    }
+    if (!form.quantized) {
+      if (this.#keeps(row, first, output)) this.#runOnQuantized(nodes[nodes.length - 1], q);
+      return;
+    }
+    // The factor of the second operand is not among the arguments of the quantized operator.
+    if (form.withNumber && first.target === 'add' && first.args[2] !== 1) return;
+    let args: readonly Arg[] = first.args.map((arg) =>
+      mapNodes(arg, (input) => quantizedBehind(input) ?? input),
+    );
+    if (weight?.pack) {
+      const packed = this.#packed(first, weight);
+      if (!packed) return;
+      args = args.map((arg, i) => (i === weight.weight ? packed : arg));
+    }
+    const { graph } = this.#owner;
+    const make = form.args as NonNullable<OperatorForm['args']>;
+    const call = graph.insertingBefore(q, () =>
+      graph.callFunction(form.quantized as keyof QuantizedOps, make<Arg>(args, ...output.nodes)),
+    );
+    this.#known.set(call, output);
+    this.#replace(first, q, call, output.dtype);
+  }
+
+  /**
+   * A tensor and a number: the quantized operator finds the parameters of its result itself. Operators behind it take
+   * them as they come.
+   */
+  #lowerWithNumber(form: OperatorForm, nodes: readonly Node[], q: Node, output: Output): void {
+    const [first] = nodes;
+    const [x, number, alpha = 1] = first.args;
+    const source = quantizedBehind(x);
+    if (!source || typeof number !== 'number' || typeof alpha !== 'number') return;
+    const { graph } = this.#owner;
+    const call = graph.insertingBefore(q, () => {
+      const made = graph.callFunction(form.withNumber as string, [source, number * alpha]);
+      return nodes.length === 1 ? made : graph.callFunction('relu', [made]);
+    });
+    this.#known.set(call, output);
+    this.#replace(first, q, call, output.dtype);
+  }
+
+  /** Puts `call` in the place of the nodes from `first` to `last`, under its metadata. */
+  #replace(first: Node, last: Node, call: Node, dtype = last.meta.dtype): void {
+    Object.assign(call.meta, first.meta, { shape: last.meta.shape ?? first.meta.shape, dtype });
+    last.replaceAllUsesWith(call);
+    this.#owner.graph.eliminateDeadCode();
+  }
+
+  /** A node that reads the packed form of a weight that is quantized in the graph; undefined where it is not. */
+  #packed(node: Node, { weight, bias, pack }: WeightArgument): Node | undefined {
+    const q = quantizedBehind(node.args[weight]);
+    const source = q?.args[0];
+    const biasNode = node.args[bias];
+    if (!q || !(source instanceof Node) || source.op !== 'get_attr') return undefined;
+    if (biasNode instanceof Node && biasNode.op !== 'get_attr') return undefined;
+    const quantized = this.#owner.constantOf(q);
+    const given = biasNode instanceof Node ? this.#owner.attribute(biasNode.targetName) : null;
+    const geometry = pack === 'conv' ? (node.args[bias + 1] as unknown as ConvGeometry) : null;
+    if (!(quantized instanceof Tensor)) return undefined;
+    const packed = new PackedWeights(quantized, plainBias(given as Tensor | null), geometry);
+    const path = (node.meta.modulePath ?? '').replaceAll('.', '_');
+    const { graph } = this.#owner;
+    const name = this.#owner.addPacked(`${path}_packed_weight_`, packed);
+    return graph.insertingBefore(node, () => graph.getAttr(name));
+  }
+}
+
+function fixedQParams(observer: ObserverBase): { readonly scale: number; readonly zeroPoint: number } {
+  const fixed = observer as unknown as { scale: Tensor; zeroPoint: Tensor };
+  return { scale: fixed.scale.item(), zeroPoint: fixed.zeroPoint.item() };
+}
+
+/** Makes the quantized form of a reference layer, as eager `convert` makes it of an observed one. */
+function quantizedForm(module: AnyModule, into: QuantizedClass, output: Output | null): AnyModule {
+  const layer = firstLayer(module);
+  const observer = (layer as unknown as Record<string, ObserverBase | undefined>)[WEIGHT_OBSERVER];
+  const fields = module as unknown as Record<string, unknown>;
+  if (observer) {
+    Object.defineProperty(module, 'weightFakeQuant', {
+      value: observer,
+      configurable: true,
+      enumerable: false,
+    });
+  }
+  if (output) {
+    const { scale, zeroPoint, dtype } = output;
+    module.addModule(POST_PROCESS, new FixedQParamsObserver({ scale, zeroPoint, dtype }));
+  }
+  try {
+    const made = into.fromFloat(module);
+    made.train(module.training);
+    made.adoptHooks(module);
+    return made;
+  } finally {
+    if (observer) Reflect.deleteProperty(module, 'weightFakeQuant');
+    delete fields[POST_PROCESS];
+  }
+}

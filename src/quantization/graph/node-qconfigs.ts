@@ -1,0 +1,44 @@
+import type { GraphModule, Node } from '../../fx/index.ts';
+import { patternOf } from '../backend/patterns.ts';
+import type { QConfig } from '../qconfig.ts';
+import type { ObjectType, QConfigMapping } from '../qconfig-mapping.ts';
+import type { TracedModel } from './trace.ts';
+
+/**
+ * The qconfig of every call in a graph; null for what stays float. Modules go by their class and path, operators by their
+ * name and the path of the module that calls them, whose class goes before the operator's name. Order counts calls of
+ * one class or operator in one module. Source: `torch.ao.quantization.fx.qconfig_mapping_utils.generate_qconfig_map`.
+ */
+export function nodeQConfigs(
+  owner: GraphModule<any, any>,
+  types: TracedModel['types'],
+  mapping: QConfigMapping,
+): Map<Node, QConfig | null> {
+  const seen = new Map<string, Map<unknown, number>>();
+  const next = (holder: string, type: unknown): number => {
+    const counts = seen.get(holder) ?? new Map<unknown, number>();
+    seen.set(holder, counts);
+    const order = counts.get(type) ?? 0;
+    counts.set(type, order + 1);
+    return order;
+  };
+  const found = new Map<Node, QConfig | null>();
+  for (const node of owner.graph.nodes) {
+    if (node.op === 'call_module') {
+      const path = node.targetName;
+      const module = owner.getSubmodule(path);
+      const cut = path.lastIndexOf('.');
+      const original = (types.get(path) ?? module.constructor) as ObjectType;
+      const order = next(cut < 0 ? '' : path.slice(0, cut), original);
+      const startsWith = patternOf(module)?.sequence[0];
+      const type = module.constructor as ObjectType;
+      found.set(node, mapping.qconfigFor({ path, type, order, startsWith, orderType: original }));
+    } else if (node.op === 'call_function') {
+      const path = node.meta.modulePath ?? '';
+      const type = node.targetName;
+      const holder = path === '' ? undefined : (types.get(path) as ObjectType | undefined);
+      found.set(node, mapping.qconfigFor({ path, type, order: next(path, type), holder }));
+    }
+  }
+  return found;
+}

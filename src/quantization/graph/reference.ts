@@ -1,0 +1,271 @@
+import { ZeropointError } from '../../core/errors.ts';
+import { type GraphModule, Node, nodesIn } from '../../fx/index.ts';
+import { deepCopy } from '../../nn/deep-copy.ts';
+import { Parameter } from '../../nn/index.ts';
+import type { AnyModule } from '../../nn/module.ts';
+import { dispatch } from '../../ops/dispatch.ts';
+import { quantizePerTensorDynamic } from '../../ops/functions/quantize.ts';
+import { noGrad } from '../../ops/grad-mode.ts';
+import { isQuantizedDType } from '../../tensor/dtype.ts';
+import type { PatternLookup } from '../backend/patterns.ts';
+import { firstLayer, layerParameters, observeWeight, quantizeWeight } from '../layers/weights.ts';
+import { appliedQParams, observedQParams } from '../observed-qparams.ts';
+import type { ObserverBase } from '../observers/observer.ts';
+import type { PlaceholderObserver } from '../observers/passive.ts';
+import { isPerChannelScheme } from '../observers/uniform.ts';
+import { swap } from '../swap.ts';
+import type { ConvertCustomConfig } from './custom-config.ts';
+import { observerOf } from './insert.ts';
+import { moduleOf } from './match.ts';
+import { type Prepared, requirePrepared, setPrepared } from './prepared.ts';
+import { QuantizedGraphModule } from './quantized-graph.ts';
+
+/** The name under which a reference layer keeps what quantized its weight. */
+export const WEIGHT_OBSERVER = 'weight_observer';
+
+/** What {@link toReference} goes by. */
+export interface ReferenceOptions {
+  readonly fn: string;
+  readonly lookup: PatternLookup;
+  readonly custom: ConvertCustomConfig;
+  /** Nodes that shall stay float after all. */
+  readonly skip: ReadonlySet<string>;
+  /** What becomes of standalone modules. */
+  readonly standalone: (module: GraphModule<any, any>) => AnyModule;
+}
+
+/**
+ * Turns a calibrated graph into the reference of what its quantized form means: the same float operators, between nodes
+ * that quantize and dequantize; weights are rounded to what their int8 form holds.
+ *
+ * ```
+ * x ──► obs0 ──► conv ──► obs1 ──►
+ * x ──► quantizePerTensor ──► dequantize ──► conv (rounded) ──► quantizePerTensor ──► dequantize ──►
+ * ```
+ *
+ * Source: `torch.ao.quantization.fx.convert`.
+ */
+export function toReference(
+  observed: GraphModule<any, any>,
+  { fn, lookup, custom, skip, standalone }: ReferenceOptions,
+): QuantizedGraphModule<any, any> {
+  const prepared = requirePrepared(observed, fn);
+  const copy = deepCopy(observed);
+  const owner = new QuantizedGraphModule<any, any>(copy, copy.graph, { className: observed.typeName });
+  const { graph } = owner;
+  const quantized = new Set([...prepared.quantized].filter((name) => !skip.has(name)));
+  const inside = new Set<Node>();
+  for (const node of [...graph.nodes]) {
+    if (prepared.given.has(node.name)) dequantizeAfter(owner, node);
+    const module = moduleOf(owner, node);
+    if (!module) continue;
+    const observer = observerOf(owner, node);
+    if (observer) {
+      const [source] = node.args as readonly [Node];
+      if (inside.has(source)) dropObserver(node, source);
+      else replaceObserver(owner, node, observer, prepared, skip);
+    } else if (prepared.standalone.has(node.name)) {
+      convertStandalone(owner, node, standalone);
+    } else if (quantized.has(node.name)) {
+      if (becomesCustom(owner, node, custom, lookup)) inside.add(node);
+      else locating(node, module, () => roundWeights(owner, node, module, lookup));
+    }
+  }
+  keepOutputsQuantized(owner, prepared);
+  graph.eliminateDeadCode();
+  owner.deleteUnusedSubmodules();
+  graph.lint(owner);
+  setPrepared(owner, { ...prepared, quantized });
+  return owner;
+}
+
+/** Says in errors which module they are about. */
+export function locating<T>(node: Node, module: AnyModule, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof ZeropointError) error.locate(node.targetName, module.typeName);
+    throw error;
+  }
+}
+
+/** Puts `quantize` and `dequantize` in the place of an observer; one that measures nothing just goes. */
+function replaceObserver(
+  owner: QuantizedGraphModule<any, any>,
+  node: Node,
+  observer: ObserverBase,
+  prepared: Prepared,
+  skip: ReadonlySet<string>,
+): void {
+  const { graph } = owner;
+  const [source] = node.args as readonly [Node];
+  const around = [source, ...node.users];
+  const switchedOff =
+    around.some((n) => skip.has(n.name)) &&
+    around.every((n) => skip.has(n.name) || !prepared.quantized.has(n.name));
+  if (switchedOff || (!isQuantizedDType(observer.dtype) && !observer.isDynamic)) {
+    dropObserver(node, source);
+    return;
+  }
+  const result = graph.insertingBefore(node, () => {
+    const q = quantizeNode(owner, node, source, observer, prepared);
+    return graph.callFunction('dequantize', [q]);
+  });
+  Object.assign(result.meta, source.meta);
+  node.replaceAllUsesWith(result);
+  graph.eraseNode(node);
+}
+
+function quantizeNode(
+  owner: QuantizedGraphModule<any, any>,
+  node: Node,
+  source: Node,
+  observer: ObserverBase,
+  prepared: Prepared,
+): Node {
+  const { graph } = owner;
+  if (observer.isDynamic) {
+    const dtype = (observer as PlaceholderObserver).computeDtype ?? observer.dtype;
+    return graph.callFunction(quantizePerTensorDynamic, [source, dtype]);
+  }
+  const base = attributeBase(node, source, prepared);
+  if (isPerChannelScheme(observer.qscheme)) {
+    const { scale, zeroPoint } = appliedQParams(observer);
+    const places = [
+      owner.addConstant(`${base}_scale_`, scale),
+      owner.addConstant(`${base}_zero_point_`, zeroPoint),
+    ].map((name) => graph.getAttr(name));
+    return graph.callFunction('quantizePerChannel', [source, ...places, observer.chAxis, observer.dtype]);
+  }
+  const module = observer;
+  const { scale, zeroPoint, dtype } = locating(source, module, () => observedQParams(module, 'convertFx'));
+  const places = [
+    owner.addNumber(`${base}_scale_`, scale),
+    owner.addNumber(`${base}_zero_point_`, zeroPoint),
+  ];
+  const nodes = places.map((name) => graph.getAttr(name));
+  const q = graph.callFunction('quantizePerTensor', [source, ...nodes, dtype]);
+  q.meta.shape = source.meta.shape;
+  q.meta.dtype = dtype;
+  return q;
+}
+
+/** How the numbers of a place are called: by the module that makes the tensor, or (`_input`) by the one that takes it. */
+function attributeBase(node: Node, source: Node, prepared: Prepared): string {
+  const isInput = !prepared.quantized.has(source.name);
+  const named = isInput ? ([...node.users][0] ?? source) : source;
+  const path = named.op === 'call_module' ? named.targetName : (named.meta.modulePath ?? '');
+  return path.replaceAll('.', '_') + (isInput ? '_input' : '');
+}
+
+function dropObserver(node: Node, source: Node): void {
+  node.replaceAllUsesWith(source);
+  node.graph.eraseNode(node);
+}
+
+function dequantizeAfter(owner: GraphModule<any, any>, node: Node): void {
+  const { graph } = owner;
+  const users = [...node.users];
+  const dq = graph.insertingAfter(node, () => graph.callFunction('dequantize', [node]));
+  Object.assign(dq.meta, node.meta);
+  for (const user of users) user.replaceInputWith(node, dq);
+}
+
+/** The tensor behind a dequantize node; undefined for other nodes. */
+export function quantizedBehind(node: unknown): Node | undefined {
+  if (!(node instanceof Node) || node.target !== 'dequantize') return undefined;
+  const [source] = node.args;
+  return source instanceof Node ? source : undefined;
+}
+
+/**
+ * Makes a node's layer the float layer whose weight is rounded, once: a layer that is called twice is rounded at the
+ * first call.
+ */
+function roundWeights(
+  owner: GraphModule<any, any>,
+  node: Node,
+  module: AnyModule,
+  lookup: PatternLookup,
+): void {
+  const row = lookup(module);
+  if (!row?.weighted || WEIGHT_OBSERVER in firstLayer(module)) return;
+  owner.setSubmodule(node.targetName, referenceLayer(module));
+}
+
+/** A float layer with its weight rounded as the weight observer says. */
+function referenceLayer(module: AnyModule): AnyModule {
+  const fn = 'convertToReferenceFx';
+  const { weight, bias } = layerParameters(module);
+  const observer = observeWeight(module, weight, fn);
+  const isTrained = 'toFloat' in module;
+  const float = isTrained ? (module as unknown as { toFloat(): AnyModule }).toFloat() : module;
+  const layer = firstLayer(float) as AnyModule & { weight: Parameter; bias: Parameter | null };
+  if (isQuantizedDType(observer.dtype) && observer.dtype !== 'quint4x2') {
+    const rounded = noGrad(() => dispatch('dequantize', quantizeWeight(weight, observer, fn)));
+    layer.weight = new Parameter(rounded, false);
+  } else layer.weight = new Parameter(weight, false);
+  if (bias && isTrained) layer.bias = new Parameter(bias, false);
+  layer.addModule(WEIGHT_OBSERVER, observer);
+  float.qconfig = module.qconfig;
+  float.train(module.training);
+  if (float !== module) float.adoptHooks(module);
+  return float;
+}
+
+/** Converts a module that was observed in parts; it takes and gives quantized tensors. */
+function becomesCustom(
+  owner: GraphModule<any, any>,
+  node: Node,
+  custom: ConvertCustomConfig,
+  lookup: PatternLookup,
+): boolean {
+  const module = moduleOf(owner, node) as AnyModule;
+  const type = module.constructor as never;
+  const own = custom.observedToQuantizedMapping.get(type);
+  const row = lookup(module);
+  const isObserved = row?.custom?.observed === type;
+  if (!own && !isObserved) return false;
+  const converted = own ? own.fromObserved(module) : swap(module, node.targetName, 'static', lookup);
+  owner.setSubmodule(node.targetName, converted);
+  for (const input of nodesIn(node.args)) {
+    const q = quantizedBehind(input);
+    if (q) node.replaceInputWith(input, q);
+  }
+  dequantizeResults(owner, node);
+  return true;
+}
+
+/** Dequantizes what a module gives: its result, or the tensors taken out of it. */
+function dequantizeResults(owner: GraphModule<any, any>, node: Node): void {
+  const items = [...node.users].filter((user) => user.target === 'getitem');
+  if (items.length === 0) dequantizeAfter(owner, node);
+  else for (const item of items) dequantizeResults(owner, item);
+}
+
+function convertStandalone(
+  owner: GraphModule<any, any>,
+  node: Node,
+  convert: (module: GraphModule<any, any>) => AnyModule,
+): void {
+  const module = moduleOf(owner, node) as GraphModule<any, any>;
+  const { custom } = requirePrepared(module, 'convertFx');
+  for (const index of custom.inputQuantizedIndexes) {
+    const argument = node.args[index];
+    const q = quantizedBehind(argument);
+    if (q) node.replaceInputWith(argument as Node, q);
+  }
+  if (custom.outputQuantizedIndexes.length > 0) dequantizeAfter(owner, node);
+  owner.setSubmodule(node.targetName, convert(module));
+}
+
+function keepOutputsQuantized(owner: GraphModule<any, any>, { custom }: Prepared): void {
+  const { outputNode } = owner.graph;
+  if (!outputNode || custom.outputQuantizedIndexes.length === 0) return;
+  const [result] = outputNode.args;
+  const chosen = Array.isArray(result) ? custom.outputQuantizedIndexes.map((i) => result[i]) : [result];
+  for (const node of chosen.flatMap((arg) => nodesIn(arg))) {
+    const q = quantizedBehind(node);
+    if (q) outputNode.replaceInputWith(node, q);
+  }
+}
