@@ -4,6 +4,7 @@ their parameters, and the integers of the converted model.
 Weights and inputs come from a hash of their place. Run: python3 test/golden/fx.py   (writes data/fx.json)
 """
 import json
+import operator
 import os
 import sys
 import warnings
@@ -169,12 +170,9 @@ class Recorder(torch.fx.Interpreter):
             args = (args[0].contiguous(), *args[1:])
         return super().call_module(target, args, kwargs)
 
-    def is_needed(self, node):
-        return any(user.op == "output" or self.is_needed(user) for user in node.users)
-
     def run_node(self, node):
         result = super().run_node(node)
-        if isinstance(result, torch.Tensor) and result.is_quantized and node.op in ("call_module", "call_function") and self.is_needed(node):
+        if node.target is not operator.getitem and isinstance(result, torch.Tensor) and result.is_quantized and node.op in ("call_module", "call_function"):
             data = result.int_repr().contiguous().numpy().tobytes()
             self.integers[self.name_of(node)] = [zlib.crc32(data), list(result.shape), float(result.q_scale()), result.q_zero_point()]
         return result
