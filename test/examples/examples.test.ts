@@ -101,6 +101,17 @@ describe('examples', () => {
       expect(Number.parseFloat(int8[2]), 'agreement').toBeGreaterThan(90);
       expect(Number.parseFloat(int8[5]), 'size of float').toBeLessThan(50);
     },
+    'lstm-sentiment.ts': () => {
+      const stdout = run('lstm-sentiment.ts');
+      expect(stdout).toMatch(/^static by hand and by run: 0 of 600 results differ$/m);
+      expect(stdout).toContain('(embedding): QuantizedEmbedding(');
+      const table = stdout.slice(0, stdout.indexOf('static by hand'));
+      const [float, dynamic, byHand, byRun] = lastTable(table);
+      expect(Number.parseFloat(float[1])).toBeGreaterThan(85);
+      for (const row of [dynamic, byHand, byRun])
+        expect(Number.parseFloat(row[2]), `agreement of ${row[0]}`).toBeGreaterThan(98);
+      expect(Number.parseFloat(byRun[5]), 'size of float').toBeLessThan(55);
+    },
     'resnet-dynamic.ts': () => {
       const stdout = run('resnet-dynamic.ts');
       expect(stdout).toContain('default classes: 1 layers quantized, 40 kept float (Conv2d, BatchNorm2d)');

@@ -646,6 +646,35 @@ describe('what stays float', () => {
     ).toBeGreaterThan(20);
   });
 
+  test('attention and recurrent layers are observed part by part, in calibration alone', () => {
+    manualSeed(18);
+    const encoder = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32 });
+    class Encoder extends Module {
+      embed = new nn.Linear(8, 16);
+      layer = encoder;
+      lstm = new nn.LSTM(16, 8);
+
+      forward(x: Tensor): Tensor {
+        const [h] = this.lstm(this.layer(this.embed(x)));
+        return h.select(0, -1);
+      }
+    }
+    const model = new Encoder().eval();
+    const x = randn([5, 30, 8]);
+    const prepared = prepareDbr(model, mapping, [x], { strict: true });
+    expect(() => convertDbr(prepared)).toThrow(/never ran/);
+    noGrad(() => prepared(x));
+    const q = convertDbr(prepared);
+    expect([q.layer.self_attn.typeName, q.lstm.typeName]).toEqual([
+      'QuantizedMultiheadAttention',
+      'QuantizedLSTM',
+    ]);
+    expect(operators(q)).toEqual(['layer add: quantized', 'layer add: quantized']);
+    const [want, got] = noGrad(() => [model(x), q(x)]);
+    expect(sqnr(want, got)).toBeGreaterThan(20);
+    expect(noGrad(() => differing(jit.trace(q, [x]).run(x), got))).toBe(0);
+  });
+
   test('functions with parameters as weights', () => {
     class Functional extends Module {
       w = new nn.Parameter(randn([5, 6]));
@@ -748,6 +777,8 @@ describe('copies, files and programs', () => {
     const cases: [() => unknown, RegExp][] = [
       [() => convertDbr(q), /converted already/],
       [() => convertDbr(new nn.Linear(2, 2)), /prepared by prepareDbr/],
+      [() => prepareDbr(q, mapping, [x]), /before/],
+      [() => nn.deepCopy(q).train()(x), /evaluation mode/],
       [() => prepareDbr(new nn.Linear(6, 2).eval(), mapping, [x]), /Sequential/],
       [() => prepareDbr(new Pair((h) => h).eval(), {}, [x]), /getDefaultQConfigMapping/],
       [

@@ -39,7 +39,7 @@ export class IntegerRun extends PlannedRun {
 
   /** A module that is called in several places has its weights once and output parameters for each place. */
   #module(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
-    const own = op.isRepeat ? this.state.qparams.get(op.key) : undefined;
+    const own = op.isRepeat ? this.state.qparams.get(op.shares.key) : undefined;
     if (!own) return compute(args);
     const layer = this.root.getSubmodule(op.target) as unknown as { scale: number; zeroPoint: number };
     const { scale, zeroPoint } = layer;

@@ -18,7 +18,7 @@ import { isActivation } from './observe.ts';
 import { type Decide, Record, Recording } from './record.ts';
 import { replaceModule } from './replace-module.ts';
 import { runByRun } from './run-by-run.ts';
-import { AutoQuantizationState, adoptState, inputKey } from './state.ts';
+import { AutoQuantizationState, adoptState, inputKey, stateOf } from './state.ts';
 import { treatmentFor } from './treatment.ts';
 
 /** Options of {@link prepareDbr}. */
@@ -79,7 +79,6 @@ export function prepareDbr<M extends AnyModule>(
     const row = lookup(module);
     if (row?.static && row.output && !isDynamicQConfig(module.qconfig))
       requireStaticQConfig('prepareDbr', module, path, row);
-    if (row?.custom && module.constructor === row.custom.observed) attachObservers(module, lookup);
   }
   const state = new AutoQuantizationState(patterns);
   const decide = treatmentFor({ root: target, given, mapping, lookup, rowOf });
@@ -92,6 +91,9 @@ export function prepareDbr<M extends AnyModule>(
   const examples = [exampleInputs, ...(options.moreExamples ?? [])];
   const record = settle(target, state, examples, { ...sources, decide });
   for (const [owner, ops] of record.plans) state.plans.set(owner, ops);
+  // Only now, so that the examples are no calibration.
+  for (const module of target.modules())
+    if (lookup(module)?.custom?.observed === module.constructor) attachObservers(module, lookup);
   share(record);
   placeObservers(state, record);
   state.notes = notesOf(target, state, record, lookup);
@@ -215,6 +217,16 @@ function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
       expected: 'a model that calls the layers to be quantized',
       got: `a single ${model.typeName}`,
       fix: 'Put it into a Sequential.',
+    });
+  }
+  const prepared = model.namedModules().find(([, module]) => stateOf(module));
+  if (prepared) {
+    throw new QuantizationError({
+      fn: 'prepareDbr',
+      argument: 'model',
+      expected: 'a float model',
+      got: `${prepared[0] || prepared[1].typeName}, which was prepared or converted define-by-run before`,
+      fix: 'Prepare the float model; keep parts float, or give them another qconfig, by the mapping.',
     });
   }
   const training = model.namedModules().find(([, module]) => module.training);

@@ -12,7 +12,13 @@ import { rearranging } from '../../ops/quantized/rearrange.ts';
 import type { OpArgs, OpName, OpResult } from '../../ops/signatures/index.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { type OperatorLookup, operatorLookup, PATTERNS } from '../backend/patterns.ts';
+import {
+  type OperatorLookup,
+  operatorLookup,
+  PATTERNS,
+  type PatternLookup,
+  patternLookup,
+} from '../backend/patterns.ts';
 import { describe, type SeenOp, type Sighting, takesList } from './seen-op.ts';
 import {
   floatTensors,
@@ -48,6 +54,7 @@ export abstract class ModelRun implements Interpreter {
   protected readonly root: AnyModule;
   protected readonly state: AutoQuantizationState;
   protected readonly rowOf: OperatorLookup;
+  protected readonly rowOfModule: PatternLookup;
   readonly #paths: Map<AnyModule, string>;
   readonly #frames: Frame[] = [];
   /** How many calls we are inside of that are one thing to us. */
@@ -57,6 +64,7 @@ export abstract class ModelRun implements Interpreter {
     this.root = root;
     this.state = state;
     this.rowOf = operatorLookup(state.patterns);
+    this.rowOfModule = patternLookup(state.patterns);
     this.#paths = new Map(root.namedModules().map(([path, module]) => [module, path]));
   }
 
@@ -148,7 +156,9 @@ export abstract class ModelRun implements Interpreter {
       case 'float':
         return this.inFloat(inputs, compute);
       case 'as is':
-        return holdsStandIn(inputs) ? this.#passOn(module.typeName, undefined, inputs, compute) : call();
+        return holdsStandIn(inputs)
+          ? this.#passOn(module.typeName, this.rowOfModule(module), inputs, compute)
+          : call();
       case 'frame':
         this.#frames.push({ owner: path as string, type: module.typeName, met: 0 });
         try {
