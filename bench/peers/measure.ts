@@ -1,0 +1,137 @@
+/**
+ * Measures one model with one number of threads, all engines and forms in turn, one run each per round. A process of its
+ * own, since some engines fix their number of threads when they start: reads a {@link Job} as its argument and prints
+ * {@link Message}s, one a line.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jit, suite, tensor } from '../../src/index.ts';
+import type { Engine, Runner, Task } from './engines/engine.ts';
+import { Unavailable } from './engines/engine.ts';
+import { onnxruntimeNode, onnxruntimeWeb } from './engines/onnxruntime.ts';
+import { firstTensor, ours } from './engines/ours.ts';
+import { tfjsWasm } from './engines/tfjs.ts';
+import { onnxFile } from './files.ts';
+import { type DType, MODELS } from './models.ts';
+import type { Job, Message, Row } from './row.ts';
+
+const ENGINES: Readonly<Record<string, Engine>> = {
+  zeropoint: ours,
+  'onnxruntime-web': onnxruntimeWeb,
+  'onnxruntime-node': onnxruntimeNode,
+  'tfjs-wasm': tfjsWasm,
+};
+
+/** Runs shorter than this are repeated within a round, so that the clock's grain does not count. */
+const SHORTEST_MS = 4;
+const WARM_UP_MS = 400;
+const MOST_RUNS = 50;
+/** Threads of pools spin for a while after a run; the next engine is not to pay for that. */
+const PAUSE_MS = 15;
+
+interface Contestant {
+  readonly engine: string;
+  readonly dtype: DType;
+  readonly runner: Runner;
+  readonly decibels: number;
+  readonly times: number[];
+  runs: number;
+}
+
+const job = JSON.parse(process.argv[2]) as Job;
+
+function say(message: Message): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}
+
+function progress(text: string): void {
+  say({ progress: text });
+}
+
+function makeTask(): Task {
+  const entry = MODELS[job.model];
+  const subject = entry.make();
+  const { float, int8, input, batchDim } = subject;
+  const files: Partial<Record<DType, Promise<Uint8Array>>> = {};
+  const programs = {
+    fp32: jit.trace(float, [input], { batchDim }),
+    int8: jit.trace(int8, [input], { batchDim }),
+  };
+  return {
+    name: job.model,
+    entry,
+    subject,
+    programs,
+    threads: job.threads,
+    onnx(dtype) {
+      files[dtype] ??= onnxFile(job.model, dtype, subject, programs[dtype]);
+      return files[dtype];
+    },
+  };
+}
+
+/** Milliseconds of a run, over as many runs as the contestant needs. */
+async function time({ runner, runs }: Contestant): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < runs; i++) await runner.run();
+  return (performance.now() - start) / runs;
+}
+
+async function warmUp(contestant: Contestant): Promise<void> {
+  let last = 0;
+  const start = performance.now();
+  for (let i = 0; i < 3 || (performance.now() - start < WARM_UP_MS && i < 200); i++)
+    last = await time(contestant);
+  contestant.runs = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SHORTEST_MS / last)));
+}
+
+const task = makeTask();
+const contestants: Contestant[] = [];
+for (const dtype of ['fp32', 'int8'] as const) {
+  const reference = firstTensor(task.programs[dtype].run(task.subject.input));
+  for (const name of job.engines) {
+    const engine = ENGINES[name];
+    if (!engine?.dtypes.includes(dtype)) continue;
+    progress(`loading ${name} ${dtype}`);
+    try {
+      const runner = await engine.load(task, dtype);
+      const values = tensor(await runner.output(), { shape: reference.shape });
+      const decibels = suite.sqnr(reference, values);
+      const contestant = { engine: name, dtype, runner, decibels, times: [], runs: 1 };
+      await warmUp(contestant);
+      contestants.push(contestant);
+    } catch (error) {
+      const { message } = error as Error;
+      const why = error instanceof Unavailable ? message : `failed: ${message.slice(0, 200)}`;
+      say({ absent: { model: job.model, engine: name, dtype, threads: job.threads, why } });
+    }
+  }
+}
+
+const start = performance.now();
+let rounds = 0;
+while (rounds < job.rounds) {
+  for (const contestant of contestants) {
+    if (job.threads > 1) await sleep(PAUSE_MS);
+    contestant.times.push(await time(contestant));
+  }
+  rounds++;
+  progress(`round ${rounds}/${job.rounds}, ${((performance.now() - start) / 1000).toFixed(0)} s`);
+}
+
+for (const { engine, dtype, times, runner, decibels } of contestants) {
+  const sorted = times.toSorted((a, b) => a - b);
+  const row: Row = {
+    model: job.model,
+    engine,
+    dtype,
+    threads: job.threads,
+    medianMs: sorted[Math.floor(sorted.length / 2)],
+    minMs: sorted[0],
+    bytes: runner.bytes,
+    decibels: Number.isFinite(decibels) ? decibels : null,
+    rounds,
+  };
+  say({ row });
+  await runner.close();
+}
+process.exit(0);

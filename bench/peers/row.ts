@@ -1,0 +1,36 @@
+import type { DType } from './models.ts';
+
+/** What was measured of one model in one engine. */
+export interface Row {
+  readonly model: string;
+  readonly engine: string;
+  readonly dtype: DType;
+  readonly threads: number;
+  readonly medianMs: number;
+  readonly minMs: number;
+  /** Size of the file that the engine loads; null where it loads none. */
+  readonly bytes: number | null;
+  /** Signal over noise of the output, taken against ours in the same form; null where they are equal to the bit. */
+  readonly decibels: number | null;
+  readonly rounds: number;
+}
+
+/** What could not be measured, and why. */
+export interface Absent {
+  readonly model: string;
+  readonly engine: string;
+  readonly dtype: DType;
+  readonly threads: number;
+  readonly why: string;
+}
+
+/** What a measuring process is to do. */
+export interface Job {
+  readonly model: string;
+  readonly threads: number;
+  readonly rounds: number;
+  readonly engines: readonly string[];
+}
+
+/** What a measuring process says. */
+export type Message = { readonly progress: string } | { readonly row: Row } | { readonly absent: Absent };
