@@ -13,7 +13,10 @@ import { Tensor } from '../tensor/tensor.ts';
 import { type Attribute, describeAttributes } from './attributes.ts';
 import { encodeGraph } from './encode.ts';
 import { Constants } from './plan/constants.ts';
+import { describePlan, type ProgramDescription } from './plan/description.ts';
 import { Plan } from './plan/plan.ts';
+import { type Profile, profilePlan } from './plan/profile.ts';
+import { getNumThreads, whyOneThread } from './threads/num-threads.ts';
 
 /**
  * A model as a list of operators with its weights: what runs where the model's classes are not at hand. Made by
@@ -59,6 +62,44 @@ export class Program implements GraphOwner {
     });
   }
 
+  /**
+   * Runs the program several times and says where the time goes: for every step its time, multiply-accumulates, bytes, both
+   * per second, how near it comes to what the best kernel reaches on this machine, and why it does not come nearer.
+   *
+   * @param inputs what {@link run} takes, as a list.
+   * @param options `runs` of which medians are taken; 10.
+   * @throws {@link ArgumentError} for a program that has no plan, because results have sizes that depend on the data.
+   * @example
+   * console.log(String(program.profile([x])));
+   */
+  profile(inputs: readonly unknown[], options: { readonly runs?: number } = {}): Profile {
+    const runs = options.runs ?? 10;
+    if (!Number.isInteger(runs) || runs < 1) {
+      throw new ArgumentError({
+        fn: 'jit.Program.profile',
+        argument: 'runs',
+        expected: 'a whole number of at least 1',
+        got: String(runs),
+      });
+    }
+    const { plan, values } = this.#planned('jit.Program.profile', inputs);
+    return noGrad(() => profilePlan(plan, (clock) => plan.run(values, clock), runs, getNumThreads()));
+  }
+
+  /**
+   * How the program runs on such inputs: its steps and their kernels, the memory they take, and on how many threads, with
+   * the reason where that is one although more were asked for.
+   *
+   * @param inputs what {@link run} takes, as a list.
+   * @throws {@link ArgumentError} for a program that has no plan, because results have sizes that depend on the data.
+   * @example
+   * const { steps, arenaBytes, threads, whyOneThread } = program.describe([x]);
+   */
+  describe(inputs: readonly unknown[]): ProgramDescription {
+    const { plan } = this.#planned('jit.Program.describe', inputs);
+    return describePlan(plan, this.#constants.bytes, getNumThreads(), whyOneThread());
+  }
+
   /** Gives back the memory that running took: arenas, and weights in the layout of the kernels. It can run again. */
   free(): void {
     for (const plan of this.#plans.values()) plan.free();
@@ -69,6 +110,24 @@ export class Program implements GraphOwner {
 
   [Symbol.dispose](): void {
     this.free();
+  }
+
+  /** The plan for inputs that are tensors. */
+  #planned(fn: string, inputs: readonly unknown[]): { plan: Plan; values: ReadonlyMap<Node, Tensor> } {
+    const { values, batch } = bindInputs(this.graph, inputs, fn);
+    if (this.#unplanned) {
+      throw new ArgumentError({
+        fn,
+        argument: 'program',
+        expected: 'results whose sizes follow from the sizes of the inputs',
+        got: 'a call of maskedSelect, for which the program runs operator by operator',
+      });
+    }
+    const other = [...values.values()].find((x) => !(x instanceof Tensor) || x instanceof TracedTensor);
+    if (other !== undefined)
+      throw new ArgumentError({ fn, argument: 'inputs', expected: 'tensors', got: typeof other });
+    const tensors = values as ReadonlyMap<Node, Tensor>;
+    return { plan: noGrad(() => this.#planFor(tensors, batch)), values: tensors };
   }
 
   #planFor(inputs: ReadonlyMap<Node, Tensor>, batch: number): Plan {

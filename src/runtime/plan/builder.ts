@@ -1,6 +1,7 @@
 import { product } from '../../core/math.ts';
 import { type Arg, BatchSize, mapArg, Node } from '../../fx/node.ts';
 import type { Engine } from '../../kernels/engine.ts';
+import type { Shape } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Attribute } from '../attributes.ts';
 import type { Constants } from './constants.ts';
@@ -151,14 +152,16 @@ export class PlanBuilder {
     const blocks = new Set([...addresses.map((a) => a.block), ...(options.touches ?? [])]);
     const bytes = [...blocks].reduce((sum, block) => sum + block.bytes, 0);
     const cost: StepCost = { macs: options.macs ?? 0, bytes };
-    this.#add({ kind: 'kernels', name: node.name, op: options.op, calls, cost }, blocks);
+    const shape = this.#shapeOf(node);
+    this.#add({ kind: 'kernels', name: node.name, op: options.op, shape, calls, cost }, blocks);
   }
 
   /** Adds a step that runs on the calling thread alone, outside of the kernels. */
   operator(node: Node, run: () => void, blocks: readonly Block[]): void {
     const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
     const cost: StepCost = { macs: 0, bytes };
-    this.#add({ kind: 'operator', name: node.name, op: node.targetName, run, cost }, new Set(blocks));
+    const shape = this.#shapeOf(node);
+    this.#add({ kind: 'operator', name: node.name, op: node.targetName, shape, run, cost }, new Set(blocks));
   }
 
   /**
@@ -182,6 +185,11 @@ export class PlanBuilder {
   /** Keeps a block from the first step to the last that touches it, the end of the plan included. */
   keepToEnd(block: Block): void {
     block.last = Number.MAX_SAFE_INTEGER;
+  }
+
+  #shapeOf(node: Node): Shape {
+    const meta = this.metas.get(node);
+    return (Array.isArray(meta) ? meta[0]?.shape : (meta as Meta | undefined)?.shape) ?? [];
   }
 
   #add(step: Step, blocks: ReadonlySet<Block>): void {

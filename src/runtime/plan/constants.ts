@@ -34,6 +34,11 @@ export class Constants {
     return block;
   }
 
+  /** Memory they take. */
+  get bytes(): number {
+    return [...this.#owned.values()].reduce((sum, allocation) => sum + allocation.bytes, 0);
+  }
+
   /** Gives the memory back. */
   free(): void {
     freeOnCollection.unregister(this);

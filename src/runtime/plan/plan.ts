@@ -30,6 +30,8 @@ export class Plan {
   readonly steps: readonly Step[];
   /** Size of the memory that intermediate results share. */
   readonly arenaBytes: number;
+  /** What they would take if none shared its memory with another. */
+  readonly resultBytes: number;
   readonly #inputs: readonly (readonly [Node, Value])[];
   readonly #output: Arg;
   readonly #results: ReadonlyMap<Node, Bound>;
@@ -59,6 +61,7 @@ export class Plan {
     this.#results = new Map(results.map((node) => [node, builder.resolve(node) as Bound]));
     for (const bound of this.#results.values()) for (const block of blocksOf(bound)) builder.keepToEnd(block);
     this.arenaBytes = placeBlocks(builder.blocks);
+    this.resultBytes = builder.blocks.reduce((sum, block) => sum + block.bytes, 0);
     const arena = this.engine.alloc(this.arenaBytes, 'arena');
     for (const block of builder.blocks) block.ptr += arena.ptr;
     this.steps = builder.steps;
@@ -67,12 +70,12 @@ export class Plan {
     for (const fill of builder.afterPlacement) fill();
   }
 
-  /** Runs every step on the tensors of the placeholders. */
-  run(inputs: ReadonlyMap<Node, unknown>): unknown {
+  /** Runs every step on the tensors of the placeholders. `clock` is called as {@link Executor.run} says. */
+  run(inputs: ReadonlyMap<Node, unknown>, clock?: (step: number) => void): unknown {
     const { heap } = this.engine;
     for (const [node, value] of this.#inputs) writeValue(heap, value, inputs.get(node) as Tensor);
     for (const { address } of this.#guards) heap.i32[pointerOf(address) >> 2] = 0;
-    this.#executor.run();
+    this.#executor.run(clock);
     for (const { address, error } of this.#guards) if (heap.i32[pointerOf(address) >> 2] !== 0) throw error();
     return mapArg(this.#output, (leaf) => {
       if (!(leaf instanceof Node)) return leaf;
@@ -80,6 +83,11 @@ export class Plan {
       if (Array.isArray(bound)) return bound.map((value: Value) => readValue(this.engine.heap, value));
       return isValue(bound) ? readValue(this.engine.heap, bound) : bound;
     });
+  }
+
+  /** Chunks that threads share of each step; 1 for steps that the calling thread runs alone. */
+  chunks(): number[] {
+    return this.#executor.chunks();
   }
 
   /** True where a thread was lost in a way that leaves the arena unsafe: the plan must be made anew. */

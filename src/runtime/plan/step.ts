@@ -1,4 +1,5 @@
 import type { KernelExports } from '../../kernels/engine.ts';
+import type { Shape } from '../../tensor/shape.ts';
 import type { Block } from './memory.ts';
 
 /** A place inside a block. */
@@ -44,9 +45,10 @@ export interface StepCost {
 /** Independent calls that may run at the same time; the next step begins when all are done. */
 export interface KernelStep {
   readonly kind: 'kernels';
-  /** Name of the node whose result it makes, and what it runs. */
+  /** Name of the node whose result it makes, what it runs, and the shape of that result (of the first, for lists). */
   readonly name: string;
   readonly op: string;
+  readonly shape: Shape;
   readonly calls: readonly KernelCall[];
   readonly cost: StepCost;
 }
@@ -56,6 +58,7 @@ export interface OperatorStep {
   readonly kind: 'operator';
   readonly name: string;
   readonly op: string;
+  readonly shape: Shape;
   readonly run: () => void;
   readonly cost: StepCost;
 }
