@@ -456,6 +456,15 @@ describe('nothing is silent', () => {
     expect(e.fix).toMatch(fix);
   });
 
+  test('training is refused what its conversion would refuse', () => {
+    const model = new QuantWrapper(new nn.Sequential(new nn.ConvTranspose1d(3, 3, 3)));
+    model.qconfig = getDefaultQatQConfig('fbgemm');
+    const e = thrown(() => prepareQat(model));
+    expect(e).toBeInstanceOf(QuantizationError);
+    expect(e.modulePath).toBe('module.0');
+    expect(e.got).toMatch(/per-channel/);
+  });
+
   test('observers that measure nothing serve debugging, and no conversion', () => {
     const model = new QuantWrapper(new nn.Linear(4, 4)).eval();
     model.qconfig = defaultDebugQConfig;
