@@ -4,6 +4,7 @@ import { noGrad } from '../ops/grad-mode.ts';
 import { zeros } from '../tensor/creation.ts';
 import type { Pattern, QuantizedClass } from './backend/pattern.ts';
 import { type PatternLookup, patternOf } from './backend/patterns.ts';
+import { FakeQuantizeBase } from './fake-quantize/fake-quantize.ts';
 import { WEIGHT_FAKE_QUANT } from './layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from './module-qconfig.ts';
 import { observeInput, observeOutput } from './observation.ts';
@@ -72,7 +73,10 @@ export function showZeroToUnobserved(model: AnyModule): void {
   for (const [path, module] of model.namedModules()) {
     // The fake-quantize of a weight is shown that weight when its layer is converted.
     if (path.split('.').includes(WEIGHT_FAKE_QUANT)) continue;
-    if (module instanceof ObserverBase && !module.hasObserved()) noGrad(() => module(zeros([1])));
+    if (!(module instanceof ObserverBase) || module.hasObserved()) continue;
+    // One that is switched off would pass the zero by.
+    const observer = module instanceof FakeQuantizeBase ? module.activationPostProcess : module;
+    noGrad(() => observer(zeros([1])));
   }
 }
 
