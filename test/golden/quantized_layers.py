@@ -144,8 +144,8 @@ def base(i):
 
 def convolutions(rank):
     made = 0
-    for _ in range(100):
-        if made == 24:
+    for _ in range(140):
+        if made == 34:
             break
         seed = rng.randrange(10 ** 6)
         groups = rng.choice([1, 1, 1, 2, 4]) if rank < 3 else 1
@@ -192,8 +192,8 @@ for i in range(24):
     static('linear', lambda: nn.Linear(fin, fout, bias), dict(base(i), linear=dict(inFeatures=fin, outFeatures=fout, bias=bias)),
            [*lead, fin], rng.randrange(10 ** 6))
 
-for i in range(24):
-    seed, exact, relu = rng.randrange(10 ** 6), i % 2 == 0, i % 3 == 0
+for i in range(48):
+    seed, exact, relu = rng.randrange(10 ** 6), i % 2 == 0, i % 4 < 2
     fin, fout, bias = rng.choice([1, 5, 16, 33, 40]), rng.choice([1, 7, 10, 16]), rng.random() < 0.7
     shape = [*rng.choice([[1], [3], [2, 4]]), fin]
     qconfig = ('default', 'perChannel')[i % 4 == 1]

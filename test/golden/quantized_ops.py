@@ -116,7 +116,7 @@ for dtype, name in ((torch.quint8, "quint8"), (torch.qint8, "qint8")):
             a, b = quantized(shape, a_q, dtype), quantized(shape, b_q, dtype)
             add(op, dict(seed=seed, input=shape, dtype=name, qIn=a_q, qIn2=b_q, q=y_q), getattr(torch.ops.quantized, op)(a, b, *y_q))
     for op in ("add_scalar", "mul_scalar"):
-        for value in (0.5, -0.25, 3.0, -7.5, 40.0, 0.0):
+        for value in (0.5, -0.25, 3.0, -7.5, 40.0, 0.0, 1.0, -1.0, 0.01, -120.0, 7.3):
             seed, a_q = rng.randrange(10**6), qp(signed)
             torch.manual_seed(seed)
             a = quantized([3, 33], a_q, dtype)
