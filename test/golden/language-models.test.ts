@@ -142,7 +142,7 @@ describe('BERT', () => {
 });
 
 describe('word language model', () => {
-  test("keys and numbers are PyTorch's in float and int8; programs give the same bits", () => {
+  test("keys and numbers are PyTorch's in float and int8; programs give the same", () => {
     const model = wordLanguageModel({ vocabSize: 1000 }).eval();
     expectKeys(model, golden.words);
     fill(model);

@@ -36,6 +36,7 @@ import {
 import { load, type Program, readProgram, save, trace, writeProgram } from '../../src/runtime/index.ts';
 import { rand, randint, randn } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { expectClose } from '../support/close.ts';
 import { bits } from '../support/same-bits.ts';
 
 /** Runs model, program and the program read back from its bytes, and compares every bit. */
@@ -43,6 +44,18 @@ function expectSame(model: AnyModule, program: Program, ...inputs: readonly unkn
   const expected = bits(noGrad(() => model(...inputs)));
   expect(bits(program.run(...inputs))).toEqual(expected);
   expect(bits(readProgram(writeProgram(program)).run(...inputs))).toEqual(expected);
+}
+
+/** As {@link expectSame} for float programs, whose kernels round elsewhere; the program read back gives the bits of the first. */
+function expectNear(model: AnyModule, program: Program, ...inputs: readonly unknown[]): void {
+  const result = program.run(...inputs);
+  expect(
+    expectClose(
+      result,
+      noGrad(() => model(...inputs)),
+    ),
+  ).toBeGreaterThan(0);
+  expect(bits(readProgram(writeProgram(program)).run(...inputs))).toEqual(bits(result));
 }
 
 const forms: [string, 'float' | 'int8'][] = modelNames.flatMap((name): [string, 'float' | 'int8'][] =>
@@ -55,7 +68,7 @@ const forms: [string, 'float' | 'int8'][] = modelNames.flatMap((name): [string, 
 );
 
 describe.each(forms)('%s in %s', (name, form) => {
-  test('gives bit for bit what the model gives, before and after saving, at other batch sizes too', () => {
+  test('gives what the model gives (int8 bit for bit), before and after saving, at other batch sizes too', () => {
     manualSeed(0);
     const { input, inputShape } = modelInfo(name);
     const shape = input === 'image' ? inputShape.map((s) => Math.min(s, 64)) : inputShape;
@@ -71,12 +84,14 @@ describe.each(forms)('%s in %s', (name, form) => {
     }
     const program = trace(model, [sample(1)]);
     expect(program.graph.batch).toEqual({ dim: 0, example: 1, fixed: null });
-    for (const n of [1, 3]) expectSame(model, program, sample(n));
+    const compare = form === 'int8' ? expectSame : expectNear;
+    for (const n of [1, 3]) compare(model, program, sample(n));
   });
 });
 
 describe('trace', () => {
   test('dynamic int8 and float16 layers', () => {
+    manualSeed(1);
     const models: [Module<any, any>, number[], number][] = [
       [new Sequential(new Linear(6, 8), new ReLU(), new Linear(8, 4)), [2, 6], 0],
       [new Sequential(new LSTM(3, 4, { batchFirst: true, bidirectional: true })), [2, 5, 3], 0],
@@ -87,7 +102,10 @@ describe('trace', () => {
       for (const dtype of ['qint8', 'float16'] as const) {
         const small = quantizeDynamic(model.eval(), undefined, { dtype });
         const program = trace(small, [randn(shape)], { batchDim });
-        expectSame(small, program, randn(shape.map((size, d) => (d === batchDim ? size + 1 : size))));
+        // Attention and normalization between the quantized layers are float.
+        const compare =
+          model instanceof TransformerEncoderLayer || dtype === 'float16' ? expectNear : expectSame;
+        compare(small, program, randn(shape.map((size, d) => (d === batchDim ? size + 1 : size))));
       }
     }
   });
@@ -110,14 +128,14 @@ describe('trace', () => {
   test('recurrent and attention layers, with states', () => {
     const lstm = new LSTM(3, 4, { numLayers: 2, bidirectional: true });
     const timeFirst = trace(lstm, [randn([5, 2, 3])], { batchDim: 1 });
-    for (const n of [1, 2, 4]) expectSame(lstm, timeFirst, randn([5, n, 3]));
+    for (const n of [1, 2, 4]) expectNear(lstm, timeFirst, randn([5, n, 3]));
     const states = (n: number): [Tensor, Tensor] => [randn([4, n, 4]), randn([4, n, 4])];
     const stateful = trace(lstm, [randn([5, 2, 3]), states(2)], { batchDim: 1 });
-    for (const n of [1, 2, 4]) expectSame(lstm, stateful, randn([5, n, 3]), states(n));
+    for (const n of [1, 2, 4]) expectNear(lstm, stateful, randn([5, n, 3]), states(n));
     const gru = new GRU(3, 4, { batchFirst: true });
-    expectSame(gru, trace(gru, [randn([2, 5, 3]), randn([1, 2, 4])]), randn([2, 5, 3]), randn([1, 2, 4]));
+    expectNear(gru, trace(gru, [randn([2, 5, 3]), randn([1, 2, 4])]), randn([2, 5, 3]), randn([1, 2, 4]));
     const encoder = new TransformerEncoderLayer(8, 2, { dimFeedforward: 16, batchFirst: true }).eval();
-    expectSame(encoder, trace(encoder, [randn([2, 5, 8])]), randn([3, 5, 8]));
+    expectNear(encoder, trace(encoder, [randn([2, 5, 8])]), randn([3, 5, 8]));
   });
 
   test('what depends on weights alone is computed once', () => {
@@ -134,7 +152,7 @@ describe('trace', () => {
   const matmul = ops.matmul(x, _folded_transpose);
   return matmul;
 }`);
-    expectSame(model, program, randn([4, 3]));
+    expectNear(model, program, randn([4, 3]));
   });
 
   test('refuses training, values that are read, other structures and batch sizes that do not run', () => {
@@ -169,7 +187,10 @@ describe('save and load', () => {
       await save(trace(model, [rand([1, 2, 5, 5])]), path);
       const x = rand([2, 2, 6, 6]);
       const program = await load(path);
-      expect(bits(program.run(x))).toEqual(bits(noGrad(() => model(x))));
+      expectClose(
+        program.run(x),
+        noGrad(() => model(x)),
+      );
       expect([...program.toStateDict().keys()]).toEqual(['0.weight', '0.bias']);
       expect(program.toJson()).toBe(trace(model, [rand([1, 2, 5, 5])]).toJson());
     } finally {

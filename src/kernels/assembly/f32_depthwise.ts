@@ -166,3 +166,141 @@ export function f32_depthwise_weight_grad(
 function addTo(p: usize, x: v128): void {
   v128.store(p, f32x4.add(v128.load(p), x));
 }
+
+/**
+ * Output rows [begin, end) of a depthwise convolution over images of two axes without a frame around them: windows at the border take the
+ * taps that lie inside. `plan` holds i32s: output rows and columns, input rows and columns, kernel, stride, padding and dilation (y, x
+ * each), and in bytes the input's strides of image, row and pixel, a pixel of the output, and a row of weights.
+ */
+export function f32_depthwise_rows(
+  begin: i32, end: i32, plan: usize, input: usize, weight: usize, bias: usize, channels: i32, output: usize, lo: f32, hi: f32,
+): void {
+  const outRows = load<i32>(plan), outCols = load<i32>(plan, 4), rows = load<i32>(plan, 8), cols = load<i32>(plan, 12);
+  const kernelY = load<i32>(plan, 16), kernelX = load<i32>(plan, 20), strideY = load<i32>(plan, 24), strideX = load<i32>(plan, 28);
+  const paddingY = load<i32>(plan, 32), paddingX = load<i32>(plan, 36), dilationY = load<i32>(plan, 40), dilationX = load<i32>(plan, 44);
+  const imageBytes = <usize>load<i32>(plan, 48), rowBytes = <usize>load<i32>(plan, 52), pixel = <usize>load<i32>(plan, 56);
+  const outPixel = <usize>load<i32>(plan, 60), weightBytes = <usize>load<i32>(plan, 64);
+  // Columns whose windows lie inside.
+  const firstWhole = (paddingX + strideX - 1) / strideX;
+  const reach = cols + paddingX - (kernelX - 1) * dilationX;
+  const endWhole = max(firstWhole, min(outCols, reach > 0 ? (reach - 1) / strideX + 1 : 0));
+  const tapX = <usize>dilationX * pixel, tapY = <usize>dilationY * rowBytes;
+  const stepX = <usize>strideX * pixel;
+  for (let unit = begin; unit < end; ++unit) {
+    const image = unit / outRows;
+    const top = (unit - image * outRows) * strideY - paddingY;
+    let y0 = 0, y1 = kernelY;
+    while (y0 < y1 && top + y0 * dilationY < 0) ++y0;
+    while (y1 > y0 && top + (y1 - 1) * dilationY >= rows) --y1;
+    const from = input + <usize>image * imageBytes + <usize>(top + y0 * dilationY) * rowBytes;
+    const out = output + <usize>unit * <usize>outCols * outPixel;
+    const filters = weight + <usize>(y0 * kernelX) * weightBytes;
+    const tapRows = y1 - y0;
+    let x = 0;
+    while (x < outCols) {
+      const left = x * strideX - paddingX;
+      const to = out + <usize>x * outPixel;
+      if (x >= firstWhole && x + 4 <= endWhole) {
+        fourPixels(from + <usize>left * pixel, stepX, tapRows, kernelX, tapY, tapX, filters, weightBytes, bias, channels, to, outPixel, lo, hi);
+        x += 4;
+        continue;
+      }
+      let x0 = 0, x1 = kernelX;
+      while (x0 < x1 && left + x0 * dilationX < 0) ++x0;
+      while (x1 > x0 && left + (x1 - 1) * dilationX >= cols) --x1;
+      const at = from + <usize>(left + x0 * dilationX) * pixel;
+      onePixel(at, tapRows, x1 - x0, tapY, tapX, filters + <usize>x0 * weightBytes, weightBytes, <usize>kernelX * weightBytes, bias, channels, to, lo, hi);
+      ++x;
+    }
+  }
+}
+
+/** Four neighbouring windows that lie inside of the columns. */
+// @ts-ignore: decorator
+@inline
+function fourPixels(
+  input: usize, stepX: usize, tapRows: i32, tapCols: i32, tapY: usize, tapX: usize, weight: usize, weightBytes: usize,
+  bias: usize, channels: i32, out: usize, outPixel: usize, lo: f32, hi: f32,
+): void {
+  const lower = f32x4.splat(lo), upper = f32x4.splat(hi);
+  let c = 0;
+  for (; c + 8 <= channels; c += 8) {
+    const off = <usize>c << 2;
+    let a0 = v128.load(bias + off), b0 = v128.load(bias + off, 16);
+    let a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
+    let w = weight + off;
+    let line = input + off;
+    for (let y = 0; y < tapRows; ++y, line += tapY) {
+      let p = line;
+      for (let x = 0; x < tapCols; ++x, p += tapX, w += weightBytes) {
+        const w0 = v128.load(w), w1 = v128.load(w, 16);
+        a0 = madd(v128.load(p), w0, a0);
+        b0 = madd(v128.load(p, 16), w1, b0);
+        let q = p + stepX;
+        a1 = madd(v128.load(q), w0, a1);
+        b1 = madd(v128.load(q, 16), w1, b1);
+        q += stepX;
+        a2 = madd(v128.load(q), w0, a2);
+        b2 = madd(v128.load(q, 16), w1, b2);
+        q += stepX;
+        a3 = madd(v128.load(q), w0, a3);
+        b3 = madd(v128.load(q, 16), w1, b3);
+      }
+    }
+    let o = out + off;
+    v128.store(o, clampLanes(a0, lower, upper));
+    v128.store(o, clampLanes(b0, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a1, lower, upper));
+    v128.store(o, clampLanes(b1, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a2, lower, upper));
+    v128.store(o, clampLanes(b2, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a3, lower, upper));
+    v128.store(o, clampLanes(b3, lower, upper), 16);
+  }
+  for (; c < channels; c += 4) {
+    const off = <usize>c << 2;
+    const left = channels - c;
+    let a0 = v128.load(bias + off);
+    let a1 = a0, a2 = a0, a3 = a0;
+    let w = weight + off;
+    let line = input + off;
+    for (let y = 0; y < tapRows; ++y, line += tapY) {
+      let p = line;
+      for (let x = 0; x < tapCols; ++x, p += tapX, w += weightBytes) {
+        const w0 = v128.load(w);
+        a0 = madd(v128.load(p), w0, a0);
+        a1 = madd(v128.load(p + stepX), w0, a1);
+        a2 = madd(v128.load(p + 2 * stepX), w0, a2);
+        a3 = madd(v128.load(p + 3 * stepX), w0, a3);
+      }
+    }
+    const o = out + off;
+    storeUpTo4(o, clampLanes(a0, lower, upper), left);
+    storeUpTo4(o + outPixel, clampLanes(a1, lower, upper), left);
+    storeUpTo4(o + 2 * outPixel, clampLanes(a2, lower, upper), left);
+    storeUpTo4(o + 3 * outPixel, clampLanes(a3, lower, upper), left);
+  }
+}
+
+/** One window, of which `tapRows` by `tapCols` taps lie inside. */
+// @ts-ignore: decorator
+@inline
+function onePixel(
+  input: usize, tapRows: i32, tapCols: i32, tapY: usize, tapX: usize, weight: usize, weightBytes: usize, weightRow: usize,
+  bias: usize, channels: i32, out: usize, lo: f32, hi: f32,
+): void {
+  const lower = f32x4.splat(lo), upper = f32x4.splat(hi);
+  for (let c = 0; c < channels; c += 4) {
+    const off = <usize>c << 2;
+    let a = v128.load(bias + off);
+    let line = input + off, filters = weight + off;
+    for (let y = 0; y < tapRows; ++y, line += tapY, filters += weightRow) {
+      let p = line, w = filters;
+      for (let x = 0; x < tapCols; ++x, p += tapX, w += weightBytes) a = madd(v128.load(p), v128.load(w), a);
+    }
+    storeUpTo4(out + off, clampLanes(a, lower, upper), channels - c);
+  }
+}

@@ -16,14 +16,15 @@ function storeRow(p: usize, x0: v128, x1: v128, cols: i32): void {
 }
 
 /**
- * One tile of `mr` (2..6, a compile-time constant where this is inlined) rows by 8 columns.
+ * One tile of `mr` (2..6, a compile-time constant where this is inlined) rows by 8 columns. Where `extra` is not 0, it is the distance from
+ * the output to a matrix of the same layout that is added before the bounds apply.
  * See TILE_ROWS for the largest one.
  */
 // @ts-ignore: decorator
 @inline
 function tile(
   mr: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
-  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
 ): void {
   const o0 = output + <usize>load<u32>(outTable);
   const o1 = output + <usize>load<u32>(outTable, 4);
@@ -135,6 +136,30 @@ function tile(
       if (mr > 5) a5 += 4;
     }
   }
+  if (extra) {
+    c00 = f32x4.add(c00, v128.load(o0 + extra));
+    c01 = f32x4.add(c01, v128.load(o0 + extra, 16));
+    if (mr > 1) {
+      c10 = f32x4.add(c10, v128.load(o1 + extra));
+      c11 = f32x4.add(c11, v128.load(o1 + extra, 16));
+    }
+    if (mr > 2) {
+      c20 = f32x4.add(c20, v128.load(o2 + extra));
+      c21 = f32x4.add(c21, v128.load(o2 + extra, 16));
+    }
+    if (mr > 3) {
+      c30 = f32x4.add(c30, v128.load(o3 + extra));
+      c31 = f32x4.add(c31, v128.load(o3 + extra, 16));
+    }
+    if (mr > 4) {
+      c40 = f32x4.add(c40, v128.load(o4 + extra));
+      c41 = f32x4.add(c41, v128.load(o4 + extra, 16));
+    }
+    if (mr > 5) {
+      c50 = f32x4.add(c50, v128.load(o5 + extra));
+      c51 = f32x4.add(c51, v128.load(o5 + extra, 16));
+    }
+  }
   const lower = f32x4.splat(lo);
   const upper = f32x4.splat(hi);
   storeRow(o0, clampLanes(c00, lower, upper), clampLanes(c01, lower, upper), cols);
@@ -150,7 +175,7 @@ function tile(
  */
 function tileRow(
   rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
-  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
 ): void {
   const out = output + <usize>load<u32>(outTable);
   const start = accumulate ? out : bias;
@@ -183,6 +208,10 @@ function tileRow(
   }
   c00 = f32x4.add(f32x4.add(c00, c10), f32x4.add(c20, c30));
   c01 = f32x4.add(f32x4.add(c01, c11), f32x4.add(c21, c31));
+  if (extra) {
+    c00 = f32x4.add(c00, v128.load(out + extra));
+    c01 = f32x4.add(c01, v128.load(out + extra, 16));
+  }
   const lower = f32x4.splat(lo);
   const upper = f32x4.splat(hi);
   storeRow(out, clampLanes(c00, lower, upper), clampLanes(c01, lower, upper), cols);
@@ -200,6 +229,29 @@ export function f32_igemm(
   rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
   panels: usize, panelBytes: usize, cols: i32, bias: usize, accumulate: bool, lo: f32, hi: f32, rowBlock: i32,
 ): void {
+  multiply(
+    rows, rowTable, input, outTable, output, runTable, runs, runLength, panels, panelBytes, cols, bias, accumulate, lo, hi, rowBlock, 0,
+  );
+}
+
+/**
+ * {@link f32_igemm} without accumulation. Where `residual` is not 0, it is a matrix laid out as the output, which is added before the bounds apply:
+ * out = clamp(bias + a·b + residual).
+ */
+export function f32_product(
+  rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panels: usize, panelBytes: usize, cols: i32, bias: usize, residual: usize, lo: f32, hi: f32, rowBlock: i32,
+): void {
+  multiply(
+    rows, rowTable, input, outTable, output, runTable, runs, runLength, panels, panelBytes, cols, bias, false, lo, hi, rowBlock,
+    residual ? residual - output : 0,
+  );
+}
+
+function multiply(
+  rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panels: usize, panelBytes: usize, cols: i32, bias: usize, accumulate: bool, lo: f32, hi: f32, rowBlock: i32, extra: usize,
+): void {
   for (let start = 0; start < rows; start += rowBlock) {
     const end = min(rows, start + rowBlock);
     let panel = panels;
@@ -210,21 +262,21 @@ export function f32_igemm(
       let r = start;
       for (; r + TILE_ROWS <= end; r += TILE_ROWS) {
         const at = <usize>r << 2;
-        tile(TILE_ROWS, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        tile(TILE_ROWS, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
       }
       if (r + 4 <= end) {
         const at = <usize>r << 2;
-        tile(4, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        tile(4, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
         r += 4;
       }
       if (r + 2 <= end) {
         const at = <usize>r << 2;
-        tile(2, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        tile(2, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
         r += 2;
       }
       if (r < end) {
         const at = <usize>r << 2;
-        tileRow(rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi);
+        tileRow(rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
       }
     }
   }

@@ -38,6 +38,34 @@ export function f32_window_max(
   }
 }
 
+/** Largest element of every window (NaN wins), of one image whose pixels are `row` bytes apart. Windows are not empty. */
+export function f32_window_largest(x: usize, row: usize, channels: i32, starts: usize, pixels: usize, outPixels: i32, out: usize): void {
+  for (let o = 0; o < outPixels; ++o, out += <usize>channels << 2) {
+    const list = starts + (<usize>o << 2);
+    const first = pixels + (<usize>load<i32>(list) << 2);
+    const end = pixels + (<usize>load<i32>(list, 4) << 2);
+    let c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      const from = x + (<usize>c << 2);
+      let q = from + <usize>load<i32>(first) * row;
+      let a = v128.load(q), b = v128.load(q, 16);
+      for (let p = first + 4; p < end; p += 4) {
+        q = from + <usize>load<i32>(p) * row;
+        a = f32x4.max(a, v128.load(q));
+        b = f32x4.max(b, v128.load(q, 16));
+      }
+      v128.store(out + (<usize>c << 2), a);
+      v128.store(out + (<usize>c << 2), b, 16);
+    }
+    for (; c < channels; c += 4) {
+      const from = x + (<usize>c << 2);
+      let a = v128.load(from + <usize>load<i32>(first) * row);
+      for (let p = first + 4; p < end; p += 4) a = f32x4.max(a, v128.load(from + <usize>load<i32>(p) * row));
+      storeUpTo4(out + (<usize>c << 2), a, channels - c);
+    }
+  }
+}
+
 /** Sum of every window divided by divisors[o]. */
 export function f32_window_mean(
   x: usize, images: i32, inPixels: i32, channels: i32, starts: usize, pixels: usize, divisors: usize, outPixels: i32, out: usize,

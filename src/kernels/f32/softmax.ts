@@ -31,7 +31,7 @@ export function softmaxF32(
   columns: number,
   engine: Engine = defaultEngine,
 ): Float32Array {
-  return rowsInBlocks('softmaxF32', engine, x, rows, columns, (_, source, count, target) =>
+  return rowsInBlocks('softmaxF32', engine, x, rows, columns, (source, count, target) =>
     engine.kernels.f32_softmax(source, count, columns, target),
   );
 }
@@ -50,14 +50,44 @@ export function logSoftmaxF32(
   columns: number,
   engine: Engine = defaultEngine,
 ): Float32Array {
-  return rowsInBlocks('logSoftmaxF32', engine, x, rows, columns, (take, source, count, target) => {
-    const maxima = take(count * 4);
-    const sums = take(count * 8);
-    const logs = take(count * 4);
-    engine.kernels.f32_log_softmax_terms(source, count, columns, maxima, sums);
-    const { f32, f64 } = engine.heap;
-    for (let r = 0; r < count; r++) f32[(logs >> 2) + r] = Math.log(f64[(sums >> 3) + r]);
-    engine.kernels.f32_log_softmax_finish(source, count, columns, maxima, logs, target);
+  return rowsInBlocks('logSoftmaxF32', engine, x, rows, columns, (source, count, target) =>
+    engine.kernels.f32_log_softmax(source, count, columns, target),
+  );
+}
+
+/**
+ * Normalizes every row to mean 0 and variance 1, then times `weight` plus `bias`, `torch.nn.functional.layer_norm` over the last axis.
+ * The same bits in both builds.
+ *
+ * @param x `[rows][columns]`
+ * @param weight `[columns]`, ones where null
+ * @param bias `[columns]`, zeros where null
+ * @throws ShapeError when the lengths do not fit.
+ * @example
+ * const y = layerNormF32(x, 128, 768, weight, bias, 1e-12);
+ */
+export function layerNormF32(
+  x: Float32Array,
+  rows: number,
+  columns: number,
+  weight: Float32Array | null,
+  bias: Float32Array | null,
+  eps: number,
+  engine: Engine = defaultEngine,
+): Float32Array {
+  if (weight) checkLength('layerNormF32', 'weight', weight, columns);
+  if (bias) checkLength('layerNormF32', 'bias', bias, columns);
+  return engine.scratch((take) => {
+    const gain = take(columns * 4);
+    const shift = take(columns * 4);
+    const { f32 } = engine.heap;
+    if (weight) f32.set(weight, gain >> 2);
+    else f32.fill(1, gain >> 2, (gain >> 2) + columns);
+    if (bias) f32.set(bias, shift >> 2);
+    else f32.fill(0, shift >> 2, (shift >> 2) + columns);
+    return rowsInBlocks('layerNormF32', engine, x, rows, columns, (source, count, target) =>
+      engine.kernels.f32_layer_norm(source, 0, count, columns, gain, shift, eps, target),
+    );
   });
 }
 
@@ -68,7 +98,7 @@ function rowsInBlocks(
   x: Float32Array,
   rows: number,
   columns: number,
-  kernel: (take: (bytes: number) => number, source: number, count: number, target: number) => void,
+  kernel: (source: number, count: number, target: number) => void,
 ): Float32Array {
   checkSizes(fn, { rows, columns });
   checkLength(fn, 'x', x, rows * columns);
@@ -81,7 +111,7 @@ function rowsInBlocks(
       const source = take(count * columns * 4);
       const target = take(count * columns * 4);
       engine.heap.f32.set(x.subarray(r * columns, (r + count) * columns), source >> 2);
-      kernel(take, source, count, target);
+      kernel(source, count, target);
       const from = target >> 2;
       out.set(engine.heap.f32.subarray(from, from + count * columns), r * columns);
     });

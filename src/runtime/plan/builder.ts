@@ -104,6 +104,23 @@ export class PlanBuilder {
     return { ...meta, offset: 0, block, flipped: false };
   }
 
+  /** Floats that kernels read, made where the key is new; zeros up to a multiple of 8 follow. */
+  floats(key: string, count: number, make: () => ArrayLike<number>): Address {
+    const padded = Math.ceil(count / 8) * 8;
+    const block = this.constants.get(key, 4 * padded + SLACK, (ptr) => {
+      const { f32 } = this.engine.heap;
+      f32.fill(0, ptr / 4, ptr / 4 + padded);
+      f32.set(make(), ptr / 4);
+    });
+    return { block, offset: 0 };
+  }
+
+  /** Byte offsets that kernels read, made where the key is new. */
+  offsets(key: string, count: number, make: () => ArrayLike<number>): Address {
+    const block = this.constants.get(key, 4 * count, (ptr) => this.engine.heap.i32.set(make(), ptr / 4));
+    return { block, offset: 0 };
+  }
+
   /** Whole numbers of 32 bits that kernels read. */
   table(numbers: readonly number[]): Address {
     const block = this.constants.get(`table ${numbers.join()}`, 4 * numbers.length, (ptr) =>

@@ -8,8 +8,7 @@ import type { ElementwiseOps } from '../../signatures/index.ts';
 import { dense, inLayout } from '../layout.ts';
 import { bitsOf, float32Bits } from './bits.ts';
 import { erf } from './erf.ts';
-import { expFloat32 } from './exp.ts';
-import { KERNEL_LENGTH, type MapLoop, map, mapFloat } from './map.ts';
+import { inKernel, KERNEL_LENGTH, type MapLoop, map, mapFloat } from './map.ts';
 import { type ZipLoop, zip } from './zip.ts';
 
 /**
@@ -55,9 +54,11 @@ const eluLoop: MapLoop = (x, y, alpha) => {
   for (let i = 0; i < y.length; i++) y[i] = x[i] > 0 ? x[i] : alpha * Math.expm1(x[i]);
 };
 const geluLoop: MapLoop = (x, y) => {
+  if (inKernel(x, y, 'gelu')) return;
   for (let i = 0; i < y.length; i++) y[i] = 0.5 * x[i] * (1 + erf(x[i] * Math.SQRT1_2));
 };
 const geluTanhLoop: MapLoop = (x, y) => {
+  if (inKernel(x, y, 'geluTanh')) return;
   const beta = Math.sqrt(2 / Math.PI);
   for (let i = 0; i < y.length; i++) {
     const v = x[i];
@@ -65,10 +66,7 @@ const geluTanhLoop: MapLoop = (x, y) => {
   }
 };
 const siluLoop: MapLoop = (x, y) => {
-  if (y instanceof Float32Array) {
-    for (let i = 0; i < y.length; i++) y[i] = x[i] / Math.fround(1 + expFloat32(-x[i]));
-    return;
-  }
+  if (inKernel(x, y, 'silu')) return;
   for (let i = 0; i < y.length; i++) y[i] = x[i] / (1 + Math.exp(-x[i]));
 };
 const hardsigmoidLoop: MapLoop = (x, y) => {

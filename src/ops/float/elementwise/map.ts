@@ -1,4 +1,5 @@
 import { fromBfloat16Bits, fromFloat16Bits } from '../../../core/float16.ts';
+import { type MapFunction, mapF32 } from '../../../kernels/f32/map.ts';
 import { DTYPES, type DType, isFloatDType, type TypedArray } from '../../../tensor/dtype.ts';
 import { encodeNumbers, Tensor } from '../../../tensor/tensor.ts';
 import { dense } from '../layout.ts';
@@ -11,6 +12,15 @@ export type MapLoop = (x: TypedArray, y: TypedArray, p: number, q: number) => vo
 
 /** From this many float32 elements on, a SIMD kernel is worth the copies into and out of its memory. */
 export const KERNEL_LENGTH: number = 1024;
+
+/**
+ * Runs a function of float32 in the kernel that plans use as well, so that both give the same bits; false for other types.
+ */
+export function inKernel(x: TypedArray, y: TypedArray, fn: MapFunction): boolean {
+  if (!(x instanceof Float32Array && y instanceof Float32Array)) return false;
+  mapF32(x, fn, { out: y });
+  return true;
+}
 
 /** The dtype a float function gives for this input: integers and bools become float32. */
 export function floatResult(dtype: DType): DType {

@@ -2,7 +2,7 @@ import { roundHalfEven } from '../../../core/math.ts';
 import type { ElementwiseOps } from '../../signatures/index.ts';
 import { erf as erfOf } from './erf.ts';
 import { expFloat32 } from './exp.ts';
-import { convert, type MapLoop, map, mapFloat } from './map.ts';
+import { convert, inKernel, type MapLoop, map, mapFloat } from './map.ts';
 
 const negLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = -x[i];
@@ -47,13 +47,11 @@ const cosLoop: MapLoop = (x, y) => {
   for (let i = 0; i < y.length; i++) y[i] = Math.cos(x[i]);
 };
 const tanhLoop: MapLoop = (x, y) => {
+  if (inKernel(x, y, 'tanh')) return;
   for (let i = 0; i < y.length; i++) y[i] = Math.tanh(x[i]);
 };
 const sigmoidLoop: MapLoop = (x, y) => {
-  if (y instanceof Float32Array) {
-    for (let i = 0; i < y.length; i++) y[i] = 1 / (1 + expFloat32(-x[i]));
-    return;
-  }
+  if (inKernel(x, y, 'sigmoid')) return;
   for (let i = 0; i < y.length; i++) y[i] = 1 / (1 + Math.exp(-x[i]));
 };
 const erfLoop: MapLoop = (x, y) => {

@@ -137,7 +137,8 @@ function weightGrad(x: TypedArray, gradOut: TypedArray, problem: ConvProblem): T
   return referenceConvWeightGradF32(x, gradOut, problem);
 }
 
-function convProblem(fn: string, x: Shape, weight: Shape, geometry: ConvGeometry): ConvProblem {
+/** The sizes of a convolution, checked. */
+export function convProblem(fn: string, x: Shape, weight: Shape, geometry: ConvGeometry): ConvProblem {
   const { stride, padding, dilation, groups } = geometry;
   const rank = checkRanks(fn, x, weight, geometry);
   const [batch, inChannels] = x;
@@ -252,7 +253,8 @@ function checkRanks(fn: string, x: Shape, weight: Shape, geometry: ConvGeometry)
   return rank;
 }
 
-function checkBias(fn: string, bias: Tensor | null, channels: number): void {
+/** Throws unless a bias has one number per channel. */
+export function checkBias(fn: string, bias: Tensor | null, channels: number): void {
   if (bias && (bias.ndim !== 1 || bias.shape[0] !== channels)) {
     throw new ShapeError({
       fn,

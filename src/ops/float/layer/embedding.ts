@@ -156,7 +156,8 @@ function checkTable(fn: string, weight: Tensor): number {
   return weight.shape[1];
 }
 
-function checkIndices(fn: string, indices: Tensor, rows: number): Tensor['storage'] {
+/** The indices, each checked to name a row. */
+export function checkIndices(fn: string, indices: Tensor, rows: number): Tensor['storage'] {
   const places = indices.data;
   for (let i = 0; i < places.length; i++) {
     if (places[i] >= 0 && places[i] < rows && Number.isInteger(places[i])) continue;

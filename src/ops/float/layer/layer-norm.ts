@@ -1,5 +1,6 @@
 import { ArgumentError, ShapeError } from '../../../core/errors.ts';
 import { product } from '../../../core/math.ts';
+import { layerNormF32 } from '../../../kernels/f32/softmax.ts';
 import type { TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, type Shape } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
@@ -29,6 +30,12 @@ export function layerNorm(
 ): Tensor {
   const dtype = requireFloat('layerNorm', { input: x, weight, bias });
   const blocks = layerBlocks(x.shape, normalizedShape, weight, bias);
+  if (dtype === 'float32' && x.numel > 0) {
+    const [gain, shift] = [weight, bias].map((t) => (t ? (t.data as Float32Array) : null));
+    const { count, width } = blocks;
+    const storage = layerNormF32(x.data as Float32Array, count, width, gain, shift, eps);
+    return new Tensor({ storage, shape: x.shape, dtype });
+  }
   const out = normalizeBlocks(x.data, blocks, blocks.width, weight?.data, bias?.data, eps);
   return new Tensor({ storage: out, shape: x.shape, dtype });
 }

@@ -17,7 +17,7 @@ import { allocateLike, channelsLastData, channelsLastTensor, requireFloat } from
  * One window per output pixel as a list of input pixels: those of output pixel `o` are `pixels[starts[o]] …
  * pixels[starts[o + 1] − 1]`, all within one image. `divisors` is what an average divides by.
  */
-interface Windows {
+export interface Windows {
   readonly outSize: readonly number[];
   readonly starts: Int32Array;
   readonly pixels: Int32Array;
@@ -224,7 +224,13 @@ export function windowCount(fn: string, size: number, geometry: PoolGeometry, d:
   return count;
 }
 
-function slidingWindows(fn: string, shape: Shape, geometry: PoolGeometry, countPadding: boolean): Windows {
+/** The windows of a pool, checked. */
+export function slidingWindows(
+  fn: string,
+  shape: Shape,
+  geometry: PoolGeometry,
+  countPadding: boolean,
+): Windows {
   const { kernelSize, stride, padding, dilation } = geometry;
   checkRank(fn, shape, kernelSize.length);
   const spans = kernelSize.map((k, d): Span[] => {
@@ -242,7 +248,8 @@ function slidingWindows(fn: string, shape: Shape, geometry: PoolGeometry, countP
   return combine(shape, spans);
 }
 
-function adaptiveWindows(fn: string, shape: Shape, outputSize: readonly number[]): Windows {
+/** Windows that share the input as evenly as can be, checked. */
+export function adaptiveWindows(fn: string, shape: Shape, outputSize: readonly number[]): Windows {
   checkRank(fn, shape, outputSize.length);
   const spans = outputSize.map((count, d) => {
     if (!Number.isInteger(count) || count < 1) {

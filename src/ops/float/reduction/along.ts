@@ -1,11 +1,11 @@
 import { ArgumentError } from '../../../core/errors.ts';
+import { logSoftmaxF32, softmaxF32 } from '../../../kernels/f32/softmax.ts';
 import { DTYPES, type DType, isFloatDType, type TypedArray } from '../../../tensor/dtype.ts';
 import { formatShape, normalizeDim, type Shape } from '../../../tensor/shape.ts';
 import { Tensor, viewOf } from '../../../tensor/tensor.ts';
 import type { ReductionOps } from '../../signatures/index.ts';
-import { expFloat32 } from '../elementwise/exp.ts';
 import { computeDType, convert, convertNumbers } from '../elementwise/map.ts';
-import { slicesAlong, stridesInOrder } from '../layout.ts';
+import { inLayout, slicesAlong, stridesInOrder } from '../layout.ts';
 
 /** Fills `to` (of `count` per line) from the lines of `from`; a line starts at a base and steps by `step`. */
 type LineLoop = (
@@ -95,28 +95,10 @@ const softmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, 
   const scale = 1 / sum;
   for (let j = 0, p = base; j < size; j++, p += step) values[p] *= scale;
 };
-const softmaxLineFloat32: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
-  const top = topOf(from, base, size, step);
-  let sum = 0;
-  for (let j = 0, p = base; j < size; j++, p += step) {
-    const e = expFloat32(from[p] - top);
-    values[p] = e;
-    sum += e;
-  }
-  const scale = 1 / sum;
-  for (let j = 0, p = base; j < size; j++, p += step) values[p] *= scale;
-};
 const logSoftmaxLine: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
   const top = topOf(from, base, size, step);
   let sum = 0;
   for (let j = 0, p = base; j < size; j++, p += step) sum += Math.exp(from[p] - top);
-  const shift = Math.log(sum);
-  for (let j = 0, p = base; j < size; j++, p += step) values[p] = from[p] - top - shift;
-};
-const logSoftmaxLineFloat32: LineLoop = (from, base, size, values, _indices, _to, _count, step) => {
-  const top = topOf(from, base, size, step);
-  let sum = 0;
-  for (let j = 0, p = base; j < size; j++, p += step) sum += expFloat32(from[p] - top);
   const shift = Math.log(sum);
   for (let j = 0, p = base; j < size; j++, p += step) values[p] = from[p] - top - shift;
 };
@@ -239,6 +221,17 @@ function sameShape(x: Tensor, dim: number, fn: string, dtype: DType, loop: LineL
   return alongDim(x, d, x.ndim === 0 ? 1 : x.shape[d], dtype, loop, false)[0];
 }
 
+/** A kernel over lines of float32, which are made to lie next to each other; null for other tensors. */
+function rowsAlong(x: Tensor, dim: number, fn: string, kernel: typeof softmaxF32): Tensor | null {
+  if (x.dtype !== 'float32' || x.ndim === 0 || x.numel === 0) return null;
+  const d = normalizeDim(dim, x.ndim, fn);
+  const order = [...x.shape.keys()].filter((k) => k !== d);
+  const strides = stridesInOrder(x.shape, [...order, d]);
+  const columns = x.shape[d];
+  const storage = kernel(inLayout(x, strides) as Float32Array, x.numel / columns, columns);
+  return new Tensor({ storage, shape: x.shape, strides, dtype: 'float32' });
+}
+
 const floatOr = (dtype: DType, other: DType): DType => (isFloatDType(dtype) ? dtype : other);
 
 type AlongName =
@@ -267,19 +260,9 @@ export const along: Pick<ReductionOps, AlongName> = {
   // The result is ordered whether or not `sorted` asks for it.
   topk: (x, k, dim, largest) => topk(x, k, dim, largest),
   softmax: (x, dim) =>
-    sameShape(
-      x,
-      dim,
-      'softmax',
-      floatOr(x.dtype, 'float32'),
-      x.dtype === 'float64' ? softmaxLine : softmaxLineFloat32,
-    ),
+    rowsAlong(x, dim, 'softmax', softmaxF32) ??
+    sameShape(x, dim, 'softmax', floatOr(x.dtype, 'float32'), softmaxLine),
   logSoftmax: (x, dim) =>
-    sameShape(
-      x,
-      dim,
-      'logSoftmax',
-      floatOr(x.dtype, 'float32'),
-      x.dtype === 'float64' ? logSoftmaxLine : logSoftmaxLineFloat32,
-    ),
+    rowsAlong(x, dim, 'logSoftmax', logSoftmaxF32) ??
+    sameShape(x, dim, 'logSoftmax', floatOr(x.dtype, 'float32'), logSoftmaxLine),
 };

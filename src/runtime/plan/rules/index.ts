@@ -1,11 +1,17 @@
 import { DYNAMIC_RULES } from './dynamic.ts';
-import { FLOAT_RULES } from './float.ts';
+import { FLOAT_RULES, FUSED_FLOAT_RULES } from './float.ts';
 import { INT8_RULES } from './int8.ts';
 import { MOVEMENT_RULES } from './movement.ts';
 import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Tables in the order they are asked: an operator on quantized tensors has another rule than on float ones. */
-const TABLES: readonly LoweringRules[] = [MOVEMENT_RULES, INT8_RULES, DYNAMIC_RULES, FLOAT_RULES];
+const TABLES: readonly LoweringRules[] = [
+  MOVEMENT_RULES,
+  INT8_RULES,
+  DYNAMIC_RULES,
+  FUSED_FLOAT_RULES,
+  FLOAT_RULES,
+];
 
 /** The rules for an operator; the first that applies takes it. */
 export function rulesFor(target: unknown): readonly LoweringRule[] {

@@ -1,0 +1,213 @@
+import { product } from '../../../../core/math.ts';
+import { Node } from '../../../../fx/node.ts';
+import { MAP_FUNCTIONS, type MapFunction } from '../../../../kernels/f32/map.ts';
+import { memoryOrder, nest, stridesInOrder } from '../../../../ops/float/layout.ts';
+import { broadcastStrides, contiguousStrides, type Shape } from '../../../../tensor/shape.ts';
+import { addressOf, type PlanBuilder } from '../../builder.ts';
+import { rowMajor } from '../../copy.ts';
+import type { Address, KernelCall } from '../../step.ts';
+import { isDense, type Value } from '../../value.ts';
+import type { LoweringRule, LoweringRules } from '../rule.ts';
+import { boundsOf, onlyUser } from './epilogue.ts';
+import { floatValue } from './product.ts';
+
+/** Floats of one unit of a flat loop. */
+const CHUNK = 4096;
+
+/** Applies a function of `f32_map` to every element of a value; the result keeps its layout. */
+export function mapped(node: Node, builder: PlanBuilder, x: Value, fn: MapFunction, p = 0, q = 0): Value {
+  const from = isDense(x.shape, x.strides) ? x : rowMajor(builder, node, x);
+  const strides = stridesInOrder(x.shape, memoryOrder(x.shape, from.strides));
+  const out = builder.allocateValue({ shape: x.shape, dtype: 'float32', qparams: null, strides });
+  const total = product(x.shape);
+  const at = (value: Value): { at: Address; stride: number } => ({ at: addressOf(value), stride: 4 * CHUNK });
+  const call: KernelCall = {
+    kernel: 'f32_map',
+    args: [MAP_FUNCTIONS.indexOf(fn), at(from), { count: CHUNK, total }, at(out), p, q],
+    units: Math.ceil(total / CHUNK),
+    grain: 1,
+  };
+  if (total > 0) builder.kernels(node, [call], { op: node.targetName });
+  return out;
+}
+
+/** The rule of a function of one float, with up to two numbers as arguments. */
+function mapping(fn: MapFunction): LoweringRule {
+  return (node, builder) => {
+    const x = floatValue(node.args[0], builder);
+    if (!x) return false;
+    const [p = 0, q = 0] = node.args.slice(1) as number[];
+    builder.bind(node, mapped(node, builder, x, fn, p, q));
+    return true;
+  };
+}
+
+const bounded: LoweringRule = (node, builder) => {
+  const x = floatValue(node.args[0], builder);
+  const bounds = x && boundsOf(node, builder);
+  if (!x || !bounds) return false;
+  builder.bind(node, mapped(node, builder, x, 'clamp', ...bounds));
+  return true;
+};
+
+const gelu: LoweringRule = (node, builder) => {
+  const x = floatValue(node.args[0], builder);
+  if (!x) return false;
+  builder.bind(node, mapped(node, builder, x, node.args[1] === 'tanh' ? 'geluTanh' : 'gelu'));
+  return true;
+};
+
+/** The functions of `f32_zip`, in its order. */
+const PAIRS = ['add', 'addScaled', 'sub', 'mul', 'div', 'maximum', 'minimum'] as const;
+
+/** Applies a function of `f32_zip` to broadcast operands, and bounds to the result. */
+export function zipped(
+  node: Node,
+  builder: PlanBuilder,
+  a: Value,
+  b: Value,
+  shape: Shape,
+  fn: (typeof PAIRS)[number],
+  alpha: number,
+  [lo, hi]: readonly [number, number],
+): Value {
+  const strides = [a, b]
+    .filter((x) => x.shape.length === shape.length && x.shape.every((size, d) => size === shape[d]))
+    .find((x) => isDense(x.shape, x.strides))?.strides;
+  const order = memoryOrder(shape, strides ?? contiguousStrides(shape));
+  const out = builder.allocateValue({
+    shape,
+    dtype: 'float32',
+    qparams: null,
+    strides: stridesInOrder(shape, order),
+  });
+  if (product(shape) === 0) return out;
+  const loops = nest(shape, out.strides, [
+    broadcastStrides(a.shape, a.strides, shape),
+    broadcastStrides(b.shape, b.strides, shape),
+    out.strides,
+  ]);
+  const [as, bs, os] = loops.strides.map((list) => list.map((s) => 4 * s));
+  const columns = loops.shape.pop() ?? 1;
+  const [aStep, bStep] = [as.pop() ?? 0, bs.pop() ?? 0];
+  os.pop();
+  const op = PAIRS.indexOf(fn);
+  const [p, q, to] = [addressOf(a), addressOf(b), addressOf(out)];
+  let call: KernelCall;
+  if (loops.shape.length === 0) {
+    const along = (at: Address, step: number): { at: Address; stride: number } => ({
+      at,
+      stride: step * CHUNK,
+    });
+    const count = { count: CHUNK, total: columns };
+    call = {
+      kernel: 'f32_zip_line',
+      args: [op, along(p, aStep), aStep, along(q, bStep), bStep, count, along(to, 4), alpha, lo, hi],
+      units: Math.ceil(columns / CHUNK),
+      grain: 1,
+    };
+  } else {
+    const levels = loops.shape.map((size, i) => [size, as[i], bs[i], os[i]]).reverse();
+    const plan = builder.table([levels.length, columns, aStep, bStep, ...levels.flat()]);
+    call = {
+      kernel: 'f32_zip',
+      args: ['begin', 'end', op, p, q, to, plan, alpha, lo, hi],
+      units: product(loops.shape),
+      grain: Math.max(1, Math.floor(CHUNK / columns)),
+    };
+  }
+  builder.kernels(node, [call], { op: node.targetName });
+  return out;
+}
+
+/** A number as a value of no dimensions. */
+function scalar(builder: PlanBuilder, number: number): Value {
+  const { block } = builder.floats(`scalar ${number}`, 1, () => [number]);
+  return { shape: [], strides: [], dtype: 'float32', qparams: null, offset: 0, flipped: false, block };
+}
+
+/** The rule of an operator on two broadcast operands; a third argument is a factor of the second. */
+function zipping(fn: (typeof PAIRS)[number]): LoweringRule {
+  return (node, builder) => {
+    const [aArg, bArg, factor = 1] = node.args;
+    const a = floatValue(aArg, builder);
+    const b = typeof bArg === 'number' ? scalar(builder, bArg) : floatValue(bArg, builder);
+    const meta = builder.meta(node);
+    if (!a || !b || meta.dtype !== 'float32' || typeof factor !== 'number') return false;
+    const user = onlyUser(node, builder);
+    const bounds = user && boundsOf(user, builder);
+    const scaled = factor === 1 ? fn : 'addScaled';
+    const alpha = fn === 'sub' ? -factor : factor;
+    const out = zipped(node, builder, a, b, meta.shape, scaled, alpha, bounds ?? [-Infinity, Infinity]);
+    builder.bind(node, out);
+    if (user && bounds) builder.bind(user, out);
+    return true;
+  };
+}
+
+/** Whole numbers, booleans and doubles as floats. */
+const toFloat: LoweringRule = (node, builder) => {
+  const x = node.args[0] instanceof Node ? builder.tensor(node.args[0]) : undefined;
+  const kernel =
+    x?.dtype === 'int64' || x?.dtype === 'float64'
+      ? 'f32_from_f64'
+      : x?.dtype === 'bool' || x?.dtype === 'uint8'
+        ? 'f32_from_u8'
+        : null;
+  if (!x || !kernel || node.args[1] !== 'float32') return false;
+  const from = isDense(x.shape, x.strides) ? x : rowMajor(builder, node, x);
+  const out = builder.allocateValue({
+    shape: x.shape,
+    dtype: 'float32',
+    qparams: null,
+    strides: from.strides,
+  });
+  const total = product(x.shape);
+  const bytes = kernel === 'f32_from_f64' ? 8 : 1;
+  const call: KernelCall = {
+    kernel,
+    args: [
+      { at: addressOf(from), stride: bytes * CHUNK },
+      { count: CHUNK, total },
+      { at: addressOf(out), stride: 4 * CHUNK },
+    ],
+    units: Math.ceil(total / CHUNK),
+    grain: 1,
+  };
+  if (total > 0) builder.kernels(node, [call], { op: node.targetName });
+  builder.bind(node, out);
+  return true;
+};
+
+/** Functions of one or two floats at the same place. */
+export const ELEMENTWISE_RULES: LoweringRules = {
+  relu: bounded,
+  relu6: bounded,
+  hardtanh: bounded,
+  clamp: bounded,
+  gelu,
+  sigmoid: mapping('sigmoid'),
+  tanh: mapping('tanh'),
+  silu: mapping('silu'),
+  hardsigmoid: mapping('hardsigmoid'),
+  hardswish: mapping('hardswish'),
+  elu: mapping('elu'),
+  leakyRelu: mapping('leakyRelu'),
+  exp: mapping('exp'),
+  neg: mapping('neg'),
+  abs: mapping('abs'),
+  sqrt: mapping('sqrt'),
+  rsqrt: mapping('rsqrt'),
+  reciprocal: mapping('reciprocal'),
+  square: mapping('square'),
+  floor: mapping('floor'),
+  ceil: mapping('ceil'),
+  round: mapping('round'),
+  add: zipping('add'),
+  sub: zipping('sub'),
+  mul: zipping('mul'),
+  div: zipping('div'),
+  maximum: zipping('maximum'),
+  minimum: zipping('minimum'),
+  to: toFloat,
+};

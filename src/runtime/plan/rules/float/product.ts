@@ -1,0 +1,316 @@
+import { product } from '../../../../core/math.ts';
+import type { Arg, Node } from '../../../../fx/node.ts';
+import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from '../../../../kernels/f32/panels.ts';
+import { broadcastStrides, contiguousStrides, type Shape, viewStrides } from '../../../../tensor/shape.ts';
+import { Tensor } from '../../../../tensor/tensor.ts';
+import { addressOf, type PlanBuilder } from '../../builder.ts';
+import { rowMajor } from '../../copy.ts';
+import { SLACK } from '../../memory.ts';
+import type { Address, CallArg, KernelCall } from '../../step.ts';
+import type { Value } from '../../value.ts';
+import type { LoweringRule, LoweringRules } from '../rule.ts';
+import { bindEpilogue, type Epilogue, epilogueOf, normScale } from './epilogue.ts';
+
+/** Rows that threads share are multiples of the tiles of both builds, 6 and 5. */
+const ROW_GRAIN = 30;
+
+/** With fewer rows than this, threads share the columns. */
+const LEAST_ROWS = 8 * ROW_GRAIN;
+
+/** Window rows walked before the next panel. */
+const ROW_BLOCK = 120;
+
+/** One product of rows with panels: out = clamp(bias + rows · panels + residual). */
+export interface ProductOptions {
+  readonly rows: number;
+  readonly columns: number;
+  /** Offsets of the rows from `input` and of the results from `output`. */
+  readonly rowTable: Address;
+  readonly outTable: Address;
+  readonly input: Address;
+  readonly output: Address;
+  /** A row is `runs` stretches of `runLength` floats; their offsets from the row. */
+  readonly runTable: Address;
+  readonly runs: number;
+  readonly runLength: number;
+  readonly panels: Address;
+  readonly bias: Address;
+  /** Laid out as the output. */
+  readonly residual: Address | null;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** The call of a product. Threads share its rows, or its columns where rows are few. */
+export function productCall(options: ProductOptions): KernelCall {
+  const { rows, columns, rowTable, outTable, input, output, panels, bias, residual } = options;
+  const panelBytes = options.runs * options.runLength * PACKED_ROW_BYTES;
+  const byRows = rows >= LEAST_ROWS;
+  const across = (at: Address, stride: number): CallArg => (byRows ? at : { at, stride });
+  const along = (at: Address): CallArg => (byRows ? { at, stride: 4 } : at);
+  const step = 4 * PANEL_COLUMNS;
+  return {
+    kernel: 'f32_product',
+    args: [
+      byRows ? { count: 1, total: rows } : rows,
+      along(rowTable),
+      input,
+      along(outTable),
+      across(output, step),
+      options.runTable,
+      options.runs,
+      options.runLength,
+      across(panels, panelBytes),
+      panelBytes,
+      byRows ? columns : { count: PANEL_COLUMNS, total: columns },
+      across(bias, step),
+      residual ? across(residual, step) : 0,
+      options.lo,
+      options.hi,
+      ROW_BLOCK,
+    ],
+    units: byRows ? rows : panelCount(columns),
+    grain: byRows ? ROW_GRAIN : 1,
+  };
+}
+
+/** Offsets 0, step, 2·step, … */
+export function steps(builder: PlanBuilder, count: number, bytes: number): Address {
+  return builder.offsets(`steps ${count} ${bytes}`, count, () =>
+    Int32Array.from({ length: count }, (_, i) => i * bytes),
+  );
+}
+
+/** The name of the attribute that an argument reads, for keys of constants. */
+export function attributeName(arg: Arg): string {
+  return (arg as Node | null)?.targetName ?? '';
+}
+
+/** A bias (or zeros) behind the scales of a fused normalization, as whole panels. */
+export function biasFloats(
+  builder: PlanBuilder,
+  key: string,
+  columns: number,
+  bias: Tensor | null,
+  epilogue: Epilogue,
+): Address {
+  return builder.floats(`bias ${key}`, columns, () => {
+    const scale = normScale(epilogue, columns);
+    const numbers = bias?.data ?? new Float32Array(columns);
+    return Float32Array.from({ length: columns }, (_, c) => numbers[c] * scale.factor[c] + scale.shift[c]);
+  });
+}
+
+/** The panels of a matrix that is stored transposed, [columns][k], times one factor per column. */
+function weightPanels(
+  builder: PlanBuilder,
+  key: string,
+  weight: Tensor,
+  columns: number,
+  k: number,
+  epilogue: Epilogue,
+): Address {
+  const { engine } = builder;
+  const bytes = panelCount(columns) * k * PACKED_ROW_BYTES;
+  const block = builder.constants.get(`panels ${key}`, bytes + SLACK, (ptr) => {
+    const { factor } = normScale(epilogue, columns);
+    engine.scratch((take) => {
+      const raw = take(weight.numel * 4 + SLACK);
+      const f32 = engine.heap.f32;
+      f32.set(weight.data, raw / 4);
+      if (epilogue.norm) {
+        for (let n = 0, at = raw / 4; n < columns; n++) for (let i = 0; i < k; i++) f32[at++] *= factor[n];
+      }
+      engine.kernels.f32_pack_columns(raw, k * 4, k, columns, ptr, k * PACKED_ROW_BYTES);
+    });
+  });
+  return { block, offset: 0 };
+}
+
+/** A value as rows of `k` neighbouring floats, equally far apart: its own memory where strides allow, a copy otherwise. */
+function asRows(
+  builder: PlanBuilder,
+  node: Node,
+  x: Value,
+  k: number,
+): { readonly value: Value; readonly stride: number } {
+  const rows = product(x.shape) / k;
+  const strides = viewStrides(x.shape, x.strides, [rows, k]);
+  if (strides && (k === 1 || strides[1] === 1)) return { value: x, stride: rows === 1 ? k : strides[0] };
+  return { value: rowMajor(builder, node, x), stride: k };
+}
+
+const linear: LoweringRule = (node, builder) => {
+  const [xArg, weightArg, biasArg] = node.args;
+  const x = floatValue(xArg, builder);
+  const weight = builder.attribute(weightArg);
+  const bias = biasArg === null ? null : builder.attribute(biasArg);
+  if (!x || !isFloat(weight) || (bias !== null && !isFloat(bias))) return false;
+  const [columns, k] = weight.shape;
+  const rows = product(x.shape.slice(0, -1));
+  if (rows * columns * k === 0) return false;
+  const epilogue = epilogueOf(
+    node,
+    builder,
+    contiguousStrides(builder.meta(node).shape),
+    x.shape.length === 2,
+  );
+  const { value, stride } = asRows(builder, node, x, k);
+  const out = builder.allocateValue({
+    ...builder.meta(node),
+    strides: contiguousStrides(builder.meta(node).shape),
+  });
+  const key = `linear ${attributeName(weightArg)} ${attributeName(biasArg)} ${epilogue.key}`;
+  const call = productCall({
+    rows,
+    columns,
+    rowTable: steps(builder, rows, stride * 4),
+    outTable: steps(builder, rows, columns * 4),
+    input: addressOf(value),
+    output: addressOf(out),
+    runTable: steps(builder, 1, 0),
+    runs: 1,
+    runLength: k,
+    panels: weightPanels(builder, key, weight, columns, k, epilogue),
+    bias: biasFloats(builder, key, columns, bias, epilogue),
+    residual: epilogue.residual && addressOf(epilogue.residual),
+    lo: epilogue.lo,
+    hi: epilogue.hi,
+  });
+  builder.kernels(node, [call], { op: 'linear', macs: rows * columns * k });
+  bindEpilogue(node, builder, epilogue, out);
+  return true;
+};
+
+/** Where every matrix of a stack that is broadcast to `batch` starts, in elements from the value's first. */
+function matrixStarts(x: Value, batch: Shape): number[] {
+  const own = x.shape.slice(0, -2);
+  const strides = broadcastStrides(own, x.strides.slice(0, -2), batch);
+  return Array.from({ length: product(batch) }, (_, i) => {
+    let rest = i;
+    let at = 0;
+    for (let d = batch.length - 1; d >= 0; d--) {
+      at += (rest % batch[d]) * strides[d];
+      rest = Math.floor(rest / batch[d]);
+    }
+    return at;
+  });
+}
+
+/** Packs the right sides of products whose numbers are known only while the plan runs; one matrix behind the other. */
+function packedRight(builder: PlanBuilder, node: Node, b: Value, starts: readonly number[]): Address {
+  const [k, columns] = b.shape.slice(-2);
+  const [rowStep, columnStep] = b.strides.slice(-2);
+  const panelBytes = k * PACKED_ROW_BYTES;
+  const matrixBytes = panelCount(columns) * panelBytes;
+  const block = builder.allocate(starts.length * matrixBytes);
+  const turned = columnStep !== 1 && columns > 1;
+  const calls = starts.map((start, i): KernelCall => {
+    const from = addressOf(b, 4 * start);
+    const dst = { at: { block, offset: i * matrixBytes }, stride: panelBytes };
+    const count = { count: PANEL_COLUMNS, total: columns };
+    const step = 4 * (turned ? columnStep : rowStep);
+    const src = { at: from, stride: PANEL_COLUMNS * 4 * (turned ? columnStep : 1) };
+    return {
+      kernel: turned ? 'f32_pack_columns' : 'f32_pack_rows',
+      args: [src, step, k, count, dst, panelBytes],
+      units: panelCount(columns),
+      grain: 1,
+    };
+  });
+  builder.kernels(node, calls, { op: 'pack' });
+  return { block, offset: 0 };
+}
+
+/** Products of matrices that are both made while the plan runs, of stacks of them too. */
+const matmul: LoweringRule = (node, builder) => {
+  let a = floatValue(node.args[0], builder);
+  let b = floatValue(node.args[1], builder);
+  if (!a || !b) return false;
+  const { shape } = builder.meta(node);
+  if (a.shape.length === 1) a = { ...a, shape: [1, ...a.shape], strides: [0, ...a.strides] };
+  if (b.shape.length === 1) b = { ...b, shape: [...b.shape, 1], strides: [...b.strides, 1] };
+  const [m, k] = a.shape.slice(-2);
+  const columns = b.shape[b.shape.length - 1];
+  if (product(shape) * k === 0) return false;
+  if (k > 1 && a.strides[a.strides.length - 1] !== 1) a = rowMajor(builder, node, a);
+  const [bRow, bColumn] = b.strides.slice(-2);
+  if (columns > 1 && bColumn !== 1 && k > 1 && bRow !== 1) b = rowMajor(builder, node, b);
+  const [left, right] = [a, b];
+  const batch = product(shape) / (m * columns);
+  const own = product(right.shape.slice(0, -2));
+  const out = builder.allocateValue({ ...builder.meta(node), strides: contiguousStrides(shape) });
+  const matrixBytes = panelCount(columns) * k * PACKED_ROW_BYTES;
+  const bias = builder.floats(`zeros ${columns}`, columns, () => []);
+  const panels = packedRight(builder, node, right, matrixStarts(right, right.shape.slice(0, -2)));
+  const common = {
+    columns,
+    runTable: steps(builder, 1, 0),
+    runs: 1,
+    runLength: k,
+    bias,
+    residual: null,
+    lo: -Infinity,
+    hi: Infinity,
+  };
+  const rowStep = left.strides[left.strides.length - 2];
+  const options = { op: node.targetName, macs: batch * m * columns * k };
+  const merged = own === 1 ? viewStrides(left.shape, left.strides, [batch * m, k]) : null;
+  if (merged) {
+    // Every matrix of the left side meets the same one on the right: one tall product.
+    const call = productCall({
+      ...common,
+      rows: batch * m,
+      rowTable: steps(builder, batch * m, merged[0] * 4),
+      outTable: steps(builder, batch * m, columns * 4),
+      input: addressOf(left),
+      output: addressOf(out),
+      panels,
+    });
+    builder.kernels(node, [call], options);
+  } else {
+    const leading = shape.slice(
+      0,
+      shape.length -
+        Number(node.args[0] !== null && rankOf(node.args[0], builder) > 1) -
+        Number(rankOf(node.args[1], builder) > 1),
+    );
+    const lefts = matrixStarts(left, leading);
+    const order = matrixStarts(
+      { ...right, strides: [...contiguousStrides(right.shape.slice(0, -2)), 0, 0] },
+      leading,
+    );
+    const calls = lefts.map((start, i) =>
+      productCall({
+        ...common,
+        rows: m,
+        rowTable: steps(builder, m, rowStep * 4),
+        outTable: steps(builder, m, columns * 4),
+        input: addressOf(left, 4 * start),
+        output: addressOf(out, 4 * i * m * columns),
+        panels: { block: panels.block, offset: order[i] * matrixBytes },
+      }),
+    );
+    builder.kernels(node, calls, options);
+  }
+  builder.bind(node, out);
+  return true;
+};
+
+function rankOf(arg: Arg, builder: PlanBuilder): number {
+  return (builder.tensor(arg) as Value).shape.length;
+}
+
+/** The value of an argument that is a float32 tensor. */
+export function floatValue(arg: Arg, builder: PlanBuilder): Value | undefined {
+  const value = builder.tensor(arg);
+  return value?.dtype === 'float32' ? value : undefined;
+}
+
+/** True for float32 tensors. */
+export function isFloat(x: unknown): x is Tensor {
+  return x instanceof Tensor && x.dtype === 'float32';
+}
+
+/** Matrix products. */
+export const PRODUCT_RULES: LoweringRules = { linear, matmul, bmm: matmul };
