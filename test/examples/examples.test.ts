@@ -145,6 +145,23 @@ describe('examples', () => {
         expect(Number(decibels)).toBeGreaterThan(25);
       }
     },
+    'demucs-three-ways.ts': () => {
+      const stdout = run('demucs-three-ways.ts');
+      expect(stdout).toMatch(/^graph mode: prepareFx: value of std: .*got item\(\)/m);
+      expect(stdout).toMatch(/^filter +add +quantized/m);
+      const ways = [...stdout.matchAll(/^(\S+): (500 samples .*), silence kept, (\d+) kB$/gm)];
+      expect(ways.map(([, way]) => way)).toEqual(['eager', 'graph', 'define-by-run']);
+      const sizes = ways.map(([, , , kB]) => Number(kB));
+      for (const [, way, results] of ways) {
+        const decibels = [...results.matchAll(/ at ([\d.]+) dB/g)].map(([, dB]) => Number(dB));
+        expect(decibels).toHaveLength(3);
+        expect(Math.min(...decibels), way).toBeGreaterThan(27);
+      }
+      const float = Number(/^float: (\d+) kB$/m.exec(stdout)?.[1]);
+      // Graph mode, layer by layer, leaves the LSTM in float.
+      expect(sizes[1]).toBeGreaterThan(2 * sizes[0]);
+      for (const size of [sizes[0], sizes[2]]) expect(size).toBeLessThan(0.32 * float);
+    },
     'qat-against-ptq.ts': () => {
       const scores = lastTable(run('qat-against-ptq.ts')).map((row) => Number.parseFloat(row[1]));
       const [float, after255, , after15, , after3, trained3] = scores;
