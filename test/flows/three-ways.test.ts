@@ -8,16 +8,17 @@ import {
   quantizableDemucs,
 } from '../../src/models/index.ts';
 import { deepCopy } from '../../src/nn/deep-copy.ts';
-import type { AnyModule } from '../../src/nn/module.ts';
+import type { AnyModule, Module } from '../../src/nn/module.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import {
   convert,
   convertDbr,
+  convertFx,
   defaultQConfig,
-  getDefaultQConfig,
   type Pattern,
   prepare,
   prepareDbr,
+  prepareFx,
   QConfigMapping,
 } from '../../src/quantization/index.ts';
 import { rand, randn } from '../../src/tensor/creation.ts';
@@ -80,33 +81,41 @@ const names = [
   ['dsCnn', 10],
 ] as const;
 
-test.each(names)('%s: stubs by hand, and define-by-run, give the same integers', (name, layers) => {
-  manualSeed(1);
-  const { inputShape, input } = modelInfo(name);
-  const [channels, ...size] = inputShape;
-  const shape = [2, channels, ...(input === 'image' ? size.map((s) => Math.min(s, 32)) : size)];
-  const batches = [rand(shape), rand(shape)];
-  // The quantizable MobileNetV2 clips nothing at 6, so it is the one to be taken as it is; ResNet-50 takes long to make.
-  const one = name === 'mobilenetV2' || name === 'resnet50';
-  const model = create(name, { quantizable: one });
-  noGrad(() => {
-    for (const x of batches) model(x);
-  });
-  model.eval();
-  const byHand = (one ? deepCopy(model) : create(name, { quantizable: true })) as QuantizableModel;
-  byHand.loadStateDict(model.stateDict());
-  byHand.eval().fuseModel();
-  // The keyword spotter pads its input: zeros count in a histogram, and change no range.
-  const qconfig = name === 'dsCnn' ? defaultQConfig : getDefaultQConfig();
-  byHand.qconfig = qconfig;
-  const eager = prepare(byHand, { strict: true });
-  const mapping = new QConfigMapping().setGlobal(qconfig);
-  const byRun = prepareDbr(model, mapping, [batches[0]], { strict: true, patterns: [catOfItsOwn] });
-  noGrad(() => {
-    for (const x of batches) for (const prepared of [eager, byRun]) prepared(x);
-  });
-  compare(name, convert(eager, { strict: true }), convertDbr(byRun), batches[1], layers);
-});
+test.each(names)(
+  '%s: stubs by hand, a traced graph and define-by-run give the same integers',
+  (name, layers) => {
+    manualSeed(1);
+    const { inputShape, input } = modelInfo(name);
+    const [channels, ...size] = inputShape;
+    const shape = [2, channels, ...(input === 'image' ? size.map((s) => Math.min(s, 32)) : size)];
+    const batches = [rand(shape), rand(shape)];
+    // The quantizable MobileNetV2 clips nothing at 6, so it is the one to be taken as it is; ResNet-50 takes long to make.
+    const one = name === 'mobilenetV2' || name === 'resnet50';
+    const model = create(name, { quantizable: one });
+    noGrad(() => {
+      for (const x of batches) model(x);
+    });
+    model.eval();
+    const byHand = (one ? deepCopy(model) : create(name, { quantizable: true })) as QuantizableModel;
+    byHand.loadStateDict(model.stateDict());
+    byHand.eval().fuseModel();
+    // Graphs show an observer what goes into a pool and what comes out: that counts twice in a histogram, and changes no
+    // range; neither do the zeros that the keyword spotter pads its input with.
+    const qconfig = defaultQConfig;
+    byHand.qconfig = qconfig;
+    const eager = prepare(byHand, { strict: true });
+    const mapping = new QConfigMapping().setGlobal(qconfig);
+    const patterns = [catOfItsOwn];
+    const byRun = prepareDbr(model, mapping, [batches[0]], { strict: true, patterns });
+    const graph = prepareFx(model as Module, mapping, [batches[0]], { patterns });
+    noGrad(() => {
+      for (const x of batches) for (const prepared of [eager, byRun, graph]) prepared(x);
+    });
+    const [a, b, c] = [convert(eager, { strict: true }), convertDbr(byRun), convertFx(graph, { patterns })];
+    compare(`${name}, by hand and define-by-run`, a, b, batches[1], layers);
+    compare(`${name}, by hand and graph`, a, c, batches[1], layers);
+  },
+);
 
 test('demucs: the same integers through loops, padding and an LSTM, at lengths that were not calibrated', () => {
   manualSeed(2);

@@ -28,4 +28,27 @@ describe('backend table', () => {
     expect(operatorPatternOf('sigmoid')?.fixedOutput).toBeDefined();
     expect(operatorPatternOf('erf')).toBeUndefined();
   });
+
+  test('is plain data and a table, and takes rows that go first', () => {
+    const native = quantization.getNativeBackendConfig();
+    const rows = native.toRows();
+    expect(rows.find((r) => r.pattern === 'conv2d + relu')).toEqual({
+      pattern: 'conv2d + relu',
+      modules: ['Conv2d', 'ReLU'],
+      operators: ['conv2d', 'relu'],
+      output: 'own',
+      fuses: true,
+      quantized: 'ConvReLU2d',
+      dynamic: null,
+      qat: 'ConvReLU2d',
+    });
+    expect(JSON.parse(JSON.stringify(rows))).toEqual(rows);
+    expect(native.toString()).toMatch(/cat +cat +shared +quantized::cat/);
+    const gelu: quantization.Pattern = { name: 'gelu', sequence: [nn.GELU], float: nn.GELU, observe: 'none' };
+    const mine = native.with([gelu]);
+    expect(mine.patternOf(new nn.GELU())).toBe(gelu);
+    expect(mine.patternOf(new nn.ReLU())).toBe(native.patternOf(new nn.ReLU()));
+    expect(native.patternOf(new nn.GELU())).toBeUndefined();
+    expect(Object.isFrozen(native) && Object.isFrozen(native.patterns)).toBe(true);
+  });
 });

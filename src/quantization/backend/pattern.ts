@@ -25,10 +25,11 @@ export interface CustomForms {
  * `own`: the result is observed and has parameters of its own.
  * `shared`: the result and every tensor of the first argument (a list for `cat`) have the same parameters; the call works on
  * quantized tensors as it is.
+ * `kept`: like `shared` where the input is quantized anyway, and no reason to quantize it where it is not.
  * `float`: only weights are quantized; what goes in and out is not.
  * Source: `ObservationType`.
  */
-export type OutputRule = 'own' | 'shared' | 'float';
+export type OutputRule = 'own' | 'shared' | 'kept' | 'float';
 
 /** Where an operator takes its weight, and how it is packed for the kernels. */
 export interface WeightArgument {

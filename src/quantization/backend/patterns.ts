@@ -262,7 +262,7 @@ function operation(name: string, output: OutputRule, operator: OperatorForm): Pa
 /**
  * The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. What graphs do with
  * a row follows PyTorch's `get_native_backend_config`; beyond it, modules of group normalization, upsampling and flattening
- * are quantized like the functions PyTorch lists.
+ * are quantized like the functions PyTorch lists, and indexing and padding keep quantized tensors as they are.
  */
 export const PATTERNS: readonly Pattern[] = [
   { name: 'quant', sequence: [QuantStub], float: QuantStub, observe: 'output', static: quantized.Quantize },
@@ -442,6 +442,9 @@ export const PATTERNS: readonly Pattern[] = [
   shared('stack', null, 'stack'),
   shared('repeat', null, 'repeat'),
   shared('contiguous', null, 'contiguous'),
+  ...(['slice', 'select', 'expand', 'flip', 'pad'] as const).map((name) =>
+    operation(name, 'kept', asIs(name)),
+  ),
   fixed('sigmoid', Sigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('sigmoid')),
   fixed('hardsigmoid', Hardsigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('hardsigmoid')),
   fixed('softmax', Softmax, defaultFixedQParamsRange0To1FakeQuant),
@@ -474,7 +477,7 @@ export const PATTERNS: readonly Pattern[] = [
 const byClass = indexByClass(PATTERNS);
 
 function indexByClass(patterns: readonly Pattern[]): ReadonlyMap<unknown, Pattern> {
-  return new Map<unknown, Pattern>(
+  return firstOfEach(
     patterns.flatMap((p) =>
       [p.float, p.qat, p.qatDynamic, p.custom?.observed].flatMap((c) => (c ? [[c, p] as const] : [])),
     ),
@@ -488,7 +491,12 @@ export function patternOf(module: AnyModule): Pattern | undefined {
 
 /** An index of the rows that have an operator form. */
 function indexByOperators(patterns: readonly Pattern[]): ReadonlyMap<string, Pattern> {
-  return new Map(patterns.flatMap((p) => (p.operator ? [[p.operator.names.join(), p] as const] : [])));
+  return firstOfEach(patterns.flatMap((p) => (p.operator ? [[p.operator.names.join(), p] as const] : [])));
+}
+
+/** A map in which the first entry of a key counts. */
+function firstOfEach<K, V>(entries: readonly (readonly [K, V])[]): Map<K, V> {
+  return new Map([...entries].reverse());
 }
 
 const byOperators = indexByOperators(PATTERNS);
@@ -507,21 +515,27 @@ export function operatorPatternOf(...names: readonly string[]): Pattern | undefi
 /** Finds the row of operators: {@link operatorPatternOf}, or one that knows rows of the caller too. */
 export type OperatorLookup = (...names: readonly string[]) => Pattern | undefined;
 
-/** A lookup that tries `extra` before the backend table. */
-export function operatorLookup(extra: readonly Pattern[] = []): OperatorLookup {
-  if (extra.length === 0) return operatorPatternOf;
+/** A lookup that tries `extra` before the backend table, or before nothing where that is null. */
+export function operatorLookup(
+  extra: readonly Pattern[] = [],
+  rest: OperatorLookup | null = operatorPatternOf,
+): OperatorLookup {
+  if (extra.length === 0 && rest) return rest;
   const own = indexByOperators(extra);
-  return (...names) => own.get(names.join()) ?? operatorPatternOf(...names);
+  return (...names) => own.get(names.join()) ?? rest?.(...names);
 }
 
 /** Finds the row that describes a module: {@link patternOf}, or one that knows rows of the caller too. */
 export type PatternLookup = (module: AnyModule) => Pattern | undefined;
 
-/** A lookup that tries `extra` before the backend table. */
-export function patternLookup(extra: readonly Pattern[] = []): PatternLookup {
-  if (extra.length === 0) return patternOf;
+/** A lookup that tries `extra` before the backend table, or before nothing where that is null. */
+export function patternLookup(
+  extra: readonly Pattern[] = [],
+  rest: PatternLookup | null = patternOf,
+): PatternLookup {
+  if (extra.length === 0 && rest) return rest;
   const own = indexByClass(extra);
-  return (module) => own.get(module.constructor) ?? patternOf(module);
+  return (module) => own.get(module.constructor) ?? rest?.(module);
 }
 
 /** The classes that conversion makes. */

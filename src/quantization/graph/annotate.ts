@@ -1,7 +1,7 @@
 import { type GraphModule, Node, nodesIn } from '../../fx/index.ts';
 import { isQuantizedDType } from '../../tensor/dtype.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern, WeightArgument } from '../backend/pattern.ts';
-import type { PatternLookup } from '../backend/patterns.ts';
 import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import type { ObserverFactory } from '../observers/observer.ts';
 import { isReuseInputQConfig, type QConfig } from '../qconfig.ts';
@@ -19,7 +19,7 @@ import {
 /** What {@link annotateGraph} goes by. */
 export interface AnnotateOptions {
   readonly qconfigs: ReadonlyMap<Node, QConfig | null>;
-  readonly lookup: PatternLookup;
+  readonly backend: BackendConfig;
   readonly custom: PrepareCustomConfig;
   readonly training: boolean;
 }
@@ -51,10 +51,10 @@ export interface Decisions {
  * Source: `torch.ao.quantization.fx.prepare`, and the annotations of `torch.ao.quantization.quantizer`.
  */
 export function annotateGraph(owner: GraphModule<any, any>, options: AnnotateOptions): Decisions {
-  const { qconfigs, lookup, custom, training } = options;
+  const { qconfigs, backend, custom, training } = options;
   const annotations: Annotations = new Map();
   const float = new Map<Node, FloatReason>();
-  const rows = matchRows(owner, lookup);
+  const rows = matchRows(owner, backend);
   const standalone = (node: Node): boolean => isStandalone(owner, node, custom);
   for (const node of owner.graph.nodes) {
     if (node.op !== 'call_module' && node.op !== 'call_function') continue;
@@ -128,10 +128,12 @@ function annotateRow(
   if (tensors.length === 0) return { reason: 'no float tensor goes in', fix: null };
   if (last.meta.dtype !== 'float32') return { reason: `its result is ${last.meta.dtype}`, fix: null };
   const [source, ...others] = tensors;
+  if (row.output === 'kept' && !annotations.get(source)?.output)
+    return { reason: 'what goes in is float', fix: null };
   const withNumber = row.operator?.withNumber !== undefined && tensors.length === 1;
   const own = new QuantizationSpec(qconfig.activation);
   const reuse = isReuseInputQConfig(qconfig);
-  const isShared = row.output === 'shared' || withNumber || reuse;
+  const isShared = row.output === 'shared' || row.output === 'kept' || withNumber || reuse;
   const shared = new SharedQuantizationSpec([source, first]);
   if (!reuse) {
     inputs.set(source, own);

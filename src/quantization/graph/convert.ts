@@ -1,8 +1,8 @@
 import type { GraphModule } from '../../fx/index.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import { type BackendConfig, backendOf } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { type PatternLookup, patternLookup } from '../backend/patterns.ts';
 import type { QConfigMapping } from '../qconfig-mapping.ts';
 import { showZeroToUnobserved } from '../swap.ts';
 import { ConvertCustomConfig } from './custom-config.ts';
@@ -20,6 +20,8 @@ export interface ConvertFxOptions {
   readonly qconfigMapping?: QConfigMapping;
   /** The rows of your own that `prepareFx` was given. */
   readonly patterns?: readonly Pattern[];
+  /** The table that `prepareFx` was given. */
+  readonly backendConfig?: BackendConfig;
   /**
    * Convert even where an observer never saw data, with placeholder parameters: for the skeleton that a saved quantized
    * state dict is loaded into.
@@ -41,9 +43,9 @@ export function convertFx<Args extends unknown[], Out>(
   model: GraphModule<Args, Out>,
   options: ConvertFxOptions = {},
 ): QuantizedGraphModule<Args, Out> {
-  const lookup = patternLookup(options.patterns);
+  const backend = backendOf(options);
   const standalone = (module: GraphModule<any, any>): AnyModule => convertFx(module, options);
-  return lower(reference(model, options, lookup, 'convertFx', standalone), lookup);
+  return lower(reference(model, options, backend, 'convertFx', standalone), backend);
 }
 
 /**
@@ -60,9 +62,9 @@ export function convertToReferenceFx<Args extends unknown[], Out>(
   model: GraphModule<Args, Out>,
   options: ConvertFxOptions = {},
 ): QuantizedGraphModule<Args, Out> {
-  const lookup = patternLookup(options.patterns);
+  const backend = backendOf(options);
   const standalone = (module: GraphModule<any, any>): AnyModule => convertToReferenceFx(module, options);
-  return reference(model, options, lookup, 'convertToReferenceFx', standalone);
+  return reference(model, options, backend, 'convertToReferenceFx', standalone);
 }
 
 /**
@@ -71,15 +73,15 @@ export function convertToReferenceFx<Args extends unknown[], Out>(
  */
 export function lowerToQuantized<Args extends unknown[], Out>(
   model: QuantizedGraphModule<Args, Out>,
-  options: Pick<ConvertFxOptions, 'patterns'> = {},
+  options: Pick<ConvertFxOptions, 'patterns' | 'backendConfig'> = {},
 ): QuantizedGraphModule<Args, Out> {
-  return lower(model, patternLookup(options.patterns));
+  return lower(model, backendOf(options));
 }
 
 function reference<Args extends unknown[], Out>(
   model: GraphModule<Args, Out>,
   options: ConvertFxOptions,
-  lookup: PatternLookup,
+  backend: BackendConfig,
   fn: string,
   standalone: (module: GraphModule<any, any>) => AnyModule,
 ): QuantizedGraphModule<Args, Out> {
@@ -92,7 +94,7 @@ function reference<Args extends unknown[], Out>(
     for (const [node, qconfig] of nodeQConfigs(model, new Map(), options.qconfigMapping))
       if (!qconfig && !node.targetName.startsWith('activation_post_process_')) skip.add(node.name);
   }
-  const made = toReference(observed, { fn, lookup, custom, skip, standalone });
+  const made = toReference(observed, { fn, backend, custom, skip, standalone });
   for (const name of [...prepareCustom.preservedAttributes, ...custom.preservedAttributes])
     preserve(model, made, name, fn);
   return made as QuantizedGraphModule<Args, Out>;

@@ -2,8 +2,8 @@ import { QuantizationError } from '../../core/errors.ts';
 import { type GraphModule, Node } from '../../fx/index.ts';
 import { BatchNorm, ReLU } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { PATTERNS } from '../backend/patterns.ts';
 import { isRelu, moduleOf } from './match.ts';
 
 /**
@@ -17,9 +17,9 @@ export function fuseGraph(
   owner: GraphModule<any, any>,
   training: boolean,
   fn: string,
-  patterns: readonly Pattern[] = [],
+  backend: BackendConfig,
 ): void {
-  const rows = [...patterns, ...PATTERNS]
+  const rows = backend.patterns
     .filter((row) => row.fuse)
     .sort((a, b) => b.sequence.length - a.sequence.length);
   const { graph } = owner;

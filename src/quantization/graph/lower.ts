@@ -7,8 +7,8 @@ import type { QuantizedOps } from '../../ops/signatures/index.ts';
 import type { ConvGeometry } from '../../ops/signatures/layer.ts';
 import type { QuantizedDType } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { OperatorForm, Pattern, QuantizedClass, WeightArgument } from '../backend/pattern.ts';
-import type { PatternLookup } from '../backend/patterns.ts';
 import { firstLayer, plainBias } from '../layers/weights.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { FixedQParamsObserver } from '../observers/fixed.ts';
@@ -28,12 +28,12 @@ import { locating, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
  *
  * Source: `torch.ao.quantization.fx._lower_to_native_backend`.
  */
-export function lower<M extends QuantizedGraphModule<any, any>>(reference: M, lookup: PatternLookup): M {
+export function lower<M extends QuantizedGraphModule<any, any>>(reference: M, backend: BackendConfig): M {
   const owner = deepCopy(reference);
   const { graph } = owner;
   const prepared = preparedOf(reference);
   const wanted = (node: Node): boolean => prepared === undefined || prepared.quantized.has(node.name);
-  const lowering = new Lowering(owner, lookup, wanted);
+  const lowering = new Lowering(owner, backend, wanted);
   for (const node of [...graph.nodes]) {
     if (!graph.nodes.includes(node)) continue;
     if (node.target === 'quantizePerTensor') lowering.static(node);
@@ -57,14 +57,18 @@ interface Output {
 
 class Lowering {
   readonly #owner: QuantizedGraphModule<any, any>;
-  readonly #lookup: PatternLookup;
+  readonly #backend: BackendConfig;
   readonly #wanted: (node: Node) => boolean;
   /** Modules that were converted, by what they became. */
   readonly #converted = new Map<AnyModule, { readonly to: AnyModule; readonly key: string }>();
 
-  constructor(owner: QuantizedGraphModule<any, any>, lookup: PatternLookup, wanted: (node: Node) => boolean) {
+  constructor(
+    owner: QuantizedGraphModule<any, any>,
+    backend: BackendConfig,
+    wanted: (node: Node) => boolean,
+  ) {
     this.#owner = owner;
-    this.#lookup = lookup;
+    this.#backend = backend;
     this.#wanted = wanted;
   }
 
@@ -72,7 +76,7 @@ class Lowering {
   static(q: Node): void {
     const [last] = q.args;
     if (!(last instanceof Node) || last.users.size !== 1 || !this.#wanted(last)) return;
-    const match = rowEndingAt(this.#owner, last, this.#lookup);
+    const match = rowEndingAt(this.#owner, last, this.#backend);
     if (!match || match.row.output === undefined || match.row.output === 'float') return;
     const [first] = match.nodes;
     if (!this.#wanted(first)) return;
@@ -89,7 +93,7 @@ class Lowering {
 
   /** Lowers what gives floats: dynamic layers, and layers of which only the weights are quantized. */
   withoutOutput(node: Node): void {
-    const row = rowOf(this.#owner, node, this.#lookup);
+    const row = rowOf(this.#owner, node, this.#backend);
     if (!row) return;
     const module = moduleOf(this.#owner, node);
     if (row.output === 'float') {
@@ -153,7 +157,7 @@ class Lowering {
       const signed = output.dtype === 'qint8' ? 128 : 0;
       return scale === output.scale && zeroPoint - signed === output.zeroPoint;
     }
-    if (row.output !== 'shared') return false;
+    if (row.output !== 'shared' && row.output !== 'kept') return false;
     return nodesIn(node.args).every((input) => {
       const q = quantizedBehind(input);
       const given = q && this.#qparamsOf(q);

@@ -1,8 +1,8 @@
 import { type GraphModule, Node } from '../../fx/index.ts';
 import { ReLU } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { operatorPatternOf, type PatternLookup } from '../backend/patterns.ts';
 
 /** A row of the backend table, found in a graph. */
 export interface RowMatch {
@@ -23,10 +23,11 @@ export function isRelu(owner: GraphModule<any, any>, node: Node): boolean {
 }
 
 /** The row of one node on its own. */
-export function rowOf(owner: GraphModule<any, any>, node: Node, lookup: PatternLookup): Pattern | undefined {
-  if (node.op === 'call_function' && typeof node.target === 'string') return operatorPatternOf(node.target);
+export function rowOf(owner: GraphModule<any, any>, node: Node, backend: BackendConfig): Pattern | undefined {
+  if (node.op === 'call_function' && typeof node.target === 'string')
+    return backend.operatorPatternOf(node.target);
   const module = moduleOf(owner, node);
-  return module && lookup(module);
+  return module && backend.patternOf(module);
 }
 
 /**
@@ -36,14 +37,14 @@ export function rowOf(owner: GraphModule<any, any>, node: Node, lookup: PatternL
 export function rowEndingAt(
   owner: GraphModule<any, any>,
   node: Node,
-  lookup: PatternLookup,
+  backend: BackendConfig,
 ): RowMatch | undefined {
   const [before] = node.args;
   if (isRelu(owner, node) && before instanceof Node && before.users.size === 1) {
-    const pair = before.op === 'call_function' && operatorPatternOf(before.targetName, 'relu');
+    const pair = before.op === 'call_function' && backend.operatorPatternOf(before.targetName, 'relu');
     if (pair) return { row: pair, nodes: [before, node] };
   }
-  const row = rowOf(owner, node, lookup);
+  const row = rowOf(owner, node, backend);
   return row && { row, nodes: [node] };
 }
 
@@ -51,11 +52,11 @@ export function rowEndingAt(
  * The rows of a graph, longer ones first, each node in one row at most: from the end to the beginning.
  * Source: `torch.ao.quantization.fx.match_utils.find_matches`.
  */
-export function matchRows(owner: GraphModule<any, any>, lookup: PatternLookup): Map<Node, RowMatch> {
+export function matchRows(owner: GraphModule<any, any>, backend: BackendConfig): Map<Node, RowMatch> {
   const found = new Map<Node, RowMatch>();
   for (const node of [...owner.graph.nodes].reverse()) {
     if (found.has(node)) continue;
-    const match = rowEndingAt(owner, node, lookup);
+    const match = rowEndingAt(owner, node, backend);
     if (match) for (const member of match.nodes) found.set(member, match);
   }
   return found;

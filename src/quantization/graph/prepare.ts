@@ -2,8 +2,8 @@ import { QuantizationError } from '../../core/errors.ts';
 import type { GraphModule, Node } from '../../fx/index.ts';
 import type { AnyModule, Module } from '../../nn/module.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type BackendConfig, backendOf } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { type PatternLookup, patternLookup } from '../backend/patterns.ts';
 import { attachObservers } from '../observation.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
 import type { QConfig } from '../qconfig.ts';
@@ -24,6 +24,8 @@ export interface PrepareFxOptions {
   readonly prepareCustomConfig?: PrepareCustomConfig;
   /** Rows of your own, which go before those of the backend table. */
   readonly patterns?: readonly Pattern[];
+  /** Another table than the library's own. */
+  readonly backendConfig?: BackendConfig;
   /**
    * Throw where something that has a qconfig would stay float for want of a quantized form. Without it
    * `suite.coverage` tells.
@@ -38,6 +40,7 @@ export interface FuseFxOptions {
   /** Fields of the model that the result has too. */
   readonly preservedAttributes?: readonly string[];
   readonly patterns?: readonly Pattern[];
+  readonly backendConfig?: BackendConfig;
   readonly batchDim?: number;
 }
 
@@ -61,7 +64,7 @@ export function fuseFx<Args extends unknown[] = [Tensor], Out = Tensor>(
     custom,
     batchDim: options.batchDim ?? 0,
   });
-  fuseGraph(module, model.training, 'fuseFx', options.patterns);
+  fuseGraph(module, model.training, 'fuseFx', backendOf(options));
   return module as GraphModule<Args, Out>;
 }
 
@@ -139,11 +142,11 @@ function prepareGraph(
 ): GraphModule<any, any> {
   const custom = options.prepareCustomConfig ?? new PrepareCustomConfig();
   const traced = traceForQuantization(model, exampleInputs, { fn, custom, batchDim: options.batchDim ?? 0 });
-  const lookup = patternLookup(options.patterns);
-  fuseGraph(traced.module, training, fn, options.patterns);
-  const qconfigs = configure(traced, mapping, training, lookup);
+  const backend = backendOf(options);
+  fuseGraph(traced.module, training, fn, backend);
+  const qconfigs = configure(traced, mapping, training, backend);
   prepareStandalone(traced.module, qconfigs, custom, options, training, fn);
-  const decisions = annotateGraph(traced.module, { qconfigs, lookup, custom, training });
+  const decisions = annotateGraph(traced.module, { qconfigs, backend, custom, training });
   if (options.strict) refuseFloat(fn, decisions.float);
   finish(traced.module, decisions, custom);
   return traced.module;
@@ -154,14 +157,14 @@ function configure(
   { module, types }: TracedModel,
   mapping: QConfigMapping,
   training: boolean,
-  lookup: PatternLookup,
+  backend: BackendConfig,
 ): Map<Node, QConfig | null> {
   const qconfigs = nodeQConfigs(module, types, mapping);
   for (const [node, qconfig] of qconfigs) {
     const called = moduleOf(module, node);
     if (called) called.qconfig = qconfig;
   }
-  if (training) swap(module, '', 'qat', lookup);
+  if (training) swap(module, '', 'qat', backend.patternOf);
   return qconfigs;
 }
 

@@ -7,7 +7,7 @@ import { dispatch } from '../../ops/dispatch.ts';
 import { quantizePerTensorDynamic } from '../../ops/functions/quantize.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { isQuantizedDType } from '../../tensor/dtype.ts';
-import type { PatternLookup } from '../backend/patterns.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import { firstLayer, layerParameters, observeWeight, quantizeWeight } from '../layers/weights.ts';
 import { appliedQParams, observedQParams } from '../observed-qparams.ts';
 import type { ObserverBase } from '../observers/observer.ts';
@@ -26,7 +26,7 @@ export const WEIGHT_OBSERVER = 'weight_observer';
 /** What {@link toReference} goes by. */
 export interface ReferenceOptions {
   readonly fn: string;
-  readonly lookup: PatternLookup;
+  readonly backend: BackendConfig;
   readonly custom: ConvertCustomConfig;
   /** Nodes that shall stay float after all. */
   readonly skip: ReadonlySet<string>;
@@ -47,7 +47,7 @@ export interface ReferenceOptions {
  */
 export function toReference(
   observed: GraphModule<any, any>,
-  { fn, lookup, custom, skip, standalone }: ReferenceOptions,
+  { fn, backend, custom, skip, standalone }: ReferenceOptions,
 ): QuantizedGraphModule<any, any> {
   const prepared = requirePrepared(observed, fn);
   const copy = deepCopy(observed);
@@ -67,8 +67,8 @@ export function toReference(
     } else if (prepared.standalone.has(node.name)) {
       convertStandalone(owner, node, standalone);
     } else if (quantized.has(node.name)) {
-      if (becomesCustom(owner, node, custom, lookup)) inside.add(node);
-      else locating(node, module, () => roundWeights(owner, node, module, lookup));
+      if (becomesCustom(owner, node, custom, backend)) inside.add(node);
+      else locating(node, module, () => roundWeights(owner, node, module, backend));
     }
   }
   keepOutputsQuantized(owner, prepared);
@@ -186,9 +186,9 @@ function roundWeights(
   owner: GraphModule<any, any>,
   node: Node,
   module: AnyModule,
-  lookup: PatternLookup,
+  backend: BackendConfig,
 ): void {
-  const row = lookup(module);
+  const row = backend.patternOf(module);
   if (!row?.weighted || WEIGHT_OBSERVER in firstLayer(module)) return;
   owner.setSubmodule(node.targetName, referenceLayer(module));
 }
@@ -218,15 +218,17 @@ function becomesCustom(
   owner: GraphModule<any, any>,
   node: Node,
   custom: ConvertCustomConfig,
-  lookup: PatternLookup,
+  backend: BackendConfig,
 ): boolean {
   const module = moduleOf(owner, node) as AnyModule;
   const type = module.constructor as never;
   const own = custom.observedToQuantizedMapping.get(type);
-  const row = lookup(module);
+  const row = backend.patternOf(module);
   const isObserved = row?.custom?.observed === type;
   if (!own && !isObserved) return false;
-  const converted = own ? own.fromObserved(module) : swap(module, node.targetName, 'static', lookup);
+  const converted = own
+    ? own.fromObserved(module)
+    : swap(module, node.targetName, 'static', backend.patternOf);
   owner.setSubmodule(node.targetName, converted);
   for (const input of nodesIn(node.args)) {
     const q = quantizedBehind(input);
