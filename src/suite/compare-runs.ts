@@ -118,7 +118,7 @@ export function shadowOutput(fn: string, pair: SitePair, float: Run, int8: Run):
   if (given.length !== expected.length) {
     throw new QuantizationError({
       fn,
-      argument: pair.path || siteType(head),
+      argument: pair.path,
       expected: `${expected.length} tensors that depend on the inputs, as in the float model`,
       got: `${given.length} in the int8 model`,
       fix: 'Pass the float model that the int8 model was made from.',
@@ -187,7 +187,7 @@ class LayerTable {
       const types = model === 'float' ? { float: type, int8: '–' } : { float: '–', int8: type };
       const key = `${model} ${site.module ? site.path : site.key}`;
       const note = `only in the ${model} model`;
-      if (!this.#rows.has(key)) this.#rows.set(key, { path: site.path || type, ...types, sums: null, note });
+      if (!this.#rows.has(key)) this.#rows.set(key, { path: site.path, ...types, sums: null, note });
     }
   }
 
@@ -209,8 +209,7 @@ class LayerTable {
   ): void {
     let row = rows.get(key);
     if (!row) {
-      const path = fresh.path || fresh.float;
-      row = { ...fresh, path, sums: new ErrorSums(this.#fn), note: '' };
+      row = { ...fresh, sums: new ErrorSums(this.#fn), note: '' };
       rows.set(key, row);
     }
     try {

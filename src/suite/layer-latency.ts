@@ -161,14 +161,14 @@ class Rows {
     const { pairs, alone } = matchRuns(float, int8, fn, patterns);
     const taken = new Set<Site>();
     for (const pair of pairs) {
-      const row = this.#row(pair.path || pair.float.map(siteType).join(' + '));
+      const row = this.#row(pair.path);
       row.float = pair.float.map(siteType).join(' + ');
       row.int8 = siteType(pair.int8);
       row.floatKeys.push(...pair.float.map((s) => s.key));
       row.int8Keys.push(pair.int8.key);
       for (const site of [...pair.float, pair.int8]) taken.add(site);
     }
-    for (const { site, model } of alone) this.#add(site.path || siteType(site), site, model, taken);
+    for (const { site, model } of alone) this.#add(site.path, site, model, taken);
     for (const [model, run] of [
       ['float', float],
       ['int8', int8],

@@ -127,7 +127,7 @@ class Matcher {
     const int8Output = this.#rounded(site);
     if (chain) {
       return {
-        path: site.path || chain[0].path,
+        path: site.module || site.isFunctional ? site.path : chain[0].path,
         float: chain,
         int8: site,
         floatOutput: (chain.at(-1) as Site).output,
@@ -137,7 +137,7 @@ class Matcher {
     const input = this.#inputIndex(site);
     if (input >= 0) {
       const floatOutput = this.#float.inputs[input];
-      return { path: site.path, float: [], int8: site, floatOutput, int8Output };
+      return { path: site.module ? site.path : '(input)', float: [], int8: site, floatOutput, int8Output };
     }
     if (site.module && [...layerWeights(site.module).values()].some((w) => isQuantizedDType(w.dtype)))
       throw this.#unmatched(site);
@@ -218,7 +218,7 @@ class Matcher {
       if (!follow((s) => s.op === 'relu' || s.module instanceof ReLU)) {
         throw new QuantizationError({
           fn: this.#fn,
-          argument: int8.path || siteType(int8),
+          argument: int8.path,
           expected: `a ReLU after the float ${siteType(head)}, since the int8 model has a ${siteType(int8)}`,
           got: next() ? siteType(next() as Site) : 'none',
           fix: 'Pass the float model that the int8 model was made from.',
@@ -269,7 +269,7 @@ class Matcher {
       run.sites
         .filter((s) => !crosses(s))
         .slice(0, 3)
-        .map((s) => s.path || siteType(s))
+        .map((s) => s.path)
         .join(', ') || 'none';
     return new QuantizationError({
       fn: this.#fn,

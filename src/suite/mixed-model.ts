@@ -2,6 +2,7 @@ import { ArgumentError } from '../core/errors.ts';
 import { type AnyModule, Module } from '../nn/module.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
+import { stateOf } from '../quantization/define-by-run/state.ts';
 import { DeQuantize } from '../quantization/layers/quantized/index.ts';
 import type { QuantizedDType } from '../tensor/dtype.ts';
 import type { QParams } from '../tensor/qparams.ts';
@@ -62,6 +63,9 @@ export class MixedModels {
   readonly #places: readonly Place[];
   readonly #int8Outputs: ReadonlyMap<string, readonly (Grid | null)[]>;
 
+  /** Code that runs by run knows of quantized results of its calls only. */
+  readonly #isDefineByRun: boolean;
+
   /**
    * @param example Inputs on which both models run once, to find which layers belong together.
    * @param fn What messages name.
@@ -76,11 +80,12 @@ export class MixedModels {
     this.#float = float;
     this.#int8 = int8;
     this.#patterns = patterns;
+    this.#isDefineByRun = int8.modules().some((module) => stateOf(module));
     const floatRun = recordRun(float, example, { patterns });
     const int8Run = recordRun(int8, example, { patterns });
     const { pairs } = matchRuns(floatRun, int8Run, fn, patterns);
     this.#places = pairs.filter(changesValues).map((pair) => ({
-      path: pair.path || pair.float.map(siteType).join(' + '),
+      path: pair.path,
       type: pair.float.map(siteType).join(' + '),
       float: pair.float.map((site) => templateOf(site, floatRun)),
       int8: templateOf(pair.int8, int8Run),
@@ -97,7 +102,7 @@ export class MixedModels {
 
   /**
    * The int8 model with some layers in float: on inputs that are not rounded again, with float weights. What an int8 layer
-   * reads next is quantized as it is in the int8 model.
+   * reads next is quantized as it is in the int8 model; in a define-by-run model, so is what a float layer reads next.
    *
    * @param paths Layers, or modules with all layers inside.
    */
@@ -110,7 +115,7 @@ export class MixedModels {
       // Calls that gave back what they were given in the example (dropout, identities) are not in the table.
       const keeps = isCrossing || isMove(call) || !this.#int8Outputs.has(call.key);
       const args = place || keeps ? call.args : replaceTensors(call.args, (t) => onGrid(t, pending.get(t)));
-      const result = place ? runInFloat(place, call.args) : run(args as readonly unknown[]);
+      const result = place ? this.#inFloat(place, call.args) : run(args as readonly unknown[]);
       if (place || keeps) {
         const grids = this.#int8Outputs.get(call.key) ?? [];
         for (const [i, tensor] of tensorsIn(result).entries()) {
@@ -142,6 +147,12 @@ export class MixedModels {
       return followers.has(call.key) ? call.args[0] : run(call.args);
     };
     return new InterceptedModel(this.#float, around, this.#patterns);
+  }
+
+  #inFloat(place: Place, args: readonly unknown[]): unknown {
+    const result = runInFloat(place, args);
+    let i = 0;
+    return this.#isDefineByRun ? replaceTensors(result, (t) => onGrid(t, place.int8.outputs[i++])) : result;
   }
 
   #select(paths: readonly string[]): Place[] {
@@ -193,8 +204,8 @@ function templateOf(site: Site, run: Run): Template {
   const varyingTensors = new Set(tensors.filter((_, i) => varying[i]));
   // The example's activations are not kept: any small tensor holds their place.
   const args = replaceTensors(site.args, (t) => (varyingTensors.has(t) ? placeholder() : t));
-  const { key, path, module, op } = site;
-  const call = { key, path, module, op, args: args as readonly unknown[] };
+  const { key, path, scope, module, op } = site;
+  const call = { key, path, scope, module, op, args: args as readonly unknown[] };
   return { call, varying, inputs, outputs: site.outputs.map(gridOf) };
 }
 

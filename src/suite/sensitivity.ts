@@ -162,7 +162,7 @@ function formatGain(gain: number, isMetric: boolean): string {
 
 function chosenLayers(all: readonly MixedLayer[], paths: readonly string[] | undefined): MixedLayer[] {
   if (!paths) return [...all];
-  return paths.map((path) => ({ path, type: all.find((layer) => layer.path === path)?.type ?? '(module)' }));
+  return paths.map((path) => ({ path, type: all.find((layer) => layer.path === path)?.type ?? '' }));
 }
 
 function gainOf(base: Score, returned: Score): number {

@@ -1,5 +1,7 @@
 import { isPlainObject } from '../core/plain-object.ts';
+import { GraphModule } from '../fx/graph-module.ts';
 import { isLeafModule } from '../fx/leaf.ts';
+import type { Node } from '../fx/node.ts';
 import { PackedSequence } from '../nn/index.ts';
 import { type AnyModule, withCallInterceptor } from '../nn/module.ts';
 import { dispatch, type Interpreter, type Next, withInterpreter } from '../ops/dispatch.ts';
@@ -16,8 +18,13 @@ export type Batch = Tensor | readonly unknown[];
 export interface Call {
   /** The same for the same call in every run of a model that takes the same way. */
   readonly key: string;
-  /** Path of the layer, or of the module whose `forward` called the operator; that of its FloatFunctional where it has one. */
+  /**
+   * Path of the layer. Operators have the path of their FloatFunctional, or one of their own below the module whose `forward`
+   * calls them: `layer1.0.add`, and `layer1.0.add_1` for the next.
+   */
   readonly path: string;
+  /** Path of the module whose `forward` made the call; in graphs that from which it was traced. */
+  readonly scope: string;
   /** The layer; null for operators. */
   readonly module: AnyModule | null;
   /** The operator; null for layers. */
@@ -31,6 +38,8 @@ export interface Site extends Call {
   readonly output: Tensor;
   /** All tensors of its result. */
   readonly outputs: readonly Tensor[];
+  /** True for operators of a FloatFunctional. */
+  readonly isFunctional: boolean;
 }
 
 /** Runs in place of a call; `run` makes it, with the arguments it is given. */
@@ -101,6 +110,14 @@ export function callAgain({ module, op }: Call, args: readonly unknown[]): unkno
 /** A site while its run is not over: a functional module learns of its operators afterwards. */
 interface OpenSite extends Site {
   path: string;
+  isFunctional: boolean;
+}
+
+/** Where in a module's code a run is. */
+interface Scope {
+  readonly path: string;
+  /** The nodes of a graph that are still to be run; null for code. */
+  readonly nodes: Node[] | null;
 }
 
 class Recorder implements Interpreter {
@@ -113,7 +130,7 @@ class Recorder implements Interpreter {
   readonly #producers = new WeakMap<Tensor, OpenSite>();
   readonly #keep: boolean;
   readonly #counts = new Map<string, number>();
-  readonly #scopes: string[] = [];
+  readonly #scopes: Scope[] = [];
   readonly #sites: OpenSite[] = [];
   /** How many layers and operators we are inside of. */
   #depth = 0;
@@ -151,7 +168,12 @@ class Recorder implements Interpreter {
   call<K extends OpName>(op: K, args: OpArgs<K>, next: Next): OpResult<K> {
     if (this.#depth > 0 || !tensorsIn(args).some((t) => this.#activations.has(t)))
       return this.#inside(() => next(op, args));
-    const call: Call = { key: this.#key(`${op}@`), path: this.#scopes.at(-1) ?? '', module: null, op, args };
+    const scope = this.#scopeOf(op);
+    const base = `${scope}${scope && '.'}${op.replace('quantized::', '')}`;
+    const nth = this.#count(`operator ${base}`);
+    const path = nth === 1 ? base : `${base}_${nth - 1}`;
+    const key = `${op}@${this.#count(`${op}@`)}`;
+    const call: Call = { key, path, scope, module: null, op, args };
     return this.#record(call, (given) => next(op, given as OpArgs<K>)) as OpResult<K>;
   }
 
@@ -159,7 +181,8 @@ class Recorder implements Interpreter {
     if (this.#depth > 0) return run();
     const path = this.#paths.get(module);
     if (path === undefined || path === '' || !this.#isLeaf(module)) {
-      this.#scopes.push(path ?? this.#scopes.at(-1) ?? '');
+      const nodes = module instanceof GraphModule ? [...module.graph.nodes] : null;
+      this.#scopes.push({ path: path ?? this.#scopes.at(-1)?.path ?? '', nodes });
       try {
         return run();
       } finally {
@@ -167,7 +190,8 @@ class Recorder implements Interpreter {
       }
     }
     if (path.endsWith(`.${POST_PROCESS}`)) this.#claim(path.slice(0, -POST_PROCESS.length - 1), inputs[0]);
-    const call: Call = { key: this.#key(`${path}#`), path, module, op: null, args: inputs };
+    const key = `${path}#${this.#count(`${path}#`)}`;
+    const call: Call = { key, path, scope: path, module, op: null, args: inputs };
     return this.#record(call, (given) => (given === inputs ? run() : module(...given)));
   }
 
@@ -175,10 +199,20 @@ class Recorder implements Interpreter {
     return isLeafModule(module) || this.#extraLeaves.has(module.constructor);
   }
 
-  #key(base: string): string {
-    const n = (this.#counts.get(base) ?? 0) + 1;
-    this.#counts.set(base, n);
-    return base + n;
+  /** The module whose code calls an operator. A graph's nodes run in order, so the next one with this target does. */
+  #scopeOf(op: OpName): string {
+    const scope = this.#scopes.at(-1);
+    if (!scope?.nodes) return scope?.path ?? '';
+    const at = scope.nodes.findIndex((node) => node.target === op);
+    const [node] = at < 0 ? [] : scope.nodes.splice(0, at + 1).slice(-1);
+    return [scope.path, node?.meta.modulePath].filter(Boolean).join('.');
+  }
+
+  /** How often this was counted, this time included. */
+  #count(what: string): number {
+    const n = (this.#counts.get(what) ?? 0) + 1;
+    this.#counts.set(what, n);
+    return n;
   }
 
   #record(call: Call, run: (args: readonly unknown[]) => unknown): unknown {
@@ -188,7 +222,7 @@ class Recorder implements Interpreter {
     for (const tensor of after) this.#activations.add(tensor);
     if (after.length === 0 || before.includes(after[0])) return result;
     if (!this.#keep) return result;
-    const site: OpenSite = { ...call, output: after[0], outputs: after };
+    const site: OpenSite = { ...call, output: after[0], outputs: after, isFunctional: false };
     this.#sites.push(site);
     for (const tensor of after) this.#producers.set(tensor, site);
     return result;
@@ -198,10 +232,11 @@ class Recorder implements Interpreter {
   #claim(path: string, value: unknown): void {
     const made = value instanceof Tensor ? this.#producers.get(value) : undefined;
     if (!made?.op) return;
-    made.path = path;
-    if (made.op !== 'relu') return;
-    const rectified = this.#producers.get(made.args[0] as Tensor);
-    if (rectified?.op === 'add') rectified.path = path;
+    const rectified = made.op === 'relu' && this.#producers.get(made.args[0] as Tensor);
+    for (const site of [made, ...(rectified && rectified.op === 'add' ? [rectified] : [])]) {
+      site.path = path;
+      site.isFunctional = true;
+    }
   }
 
   #inside<T>(body: () => T): T {
