@@ -52,17 +52,25 @@ interface Place extends MixedLayer {
   readonly exact: boolean;
 }
 
+/** One run of both models on a batch, for {@link MixedModels.rerun}. */
+export interface Recording {
+  readonly batch: Batch;
+  readonly float: Run;
+  readonly int8: Run;
+}
+
+/** Which of the models a mixed one is, but for some layers: `int8` with those in float, or `float` with those in int8. */
+export type MixedSide = 'float' | 'int8';
+
 /**
  * A float and an int8 model that run as one: most layers as in one of them, some as in the other. Nothing is converted again,
  * so it costs no more than a run. Between float and int8 layers activations are quantized as in the int8 model.
  */
 export class MixedModels {
-  readonly #float: AnyModule;
-  readonly #int8: AnyModule;
+  readonly #models: Readonly<Record<MixedSide, AnyModule>>;
   readonly #patterns: readonly Pattern[];
   readonly #places: readonly Place[];
   readonly #int8Outputs: ReadonlyMap<string, readonly (Grid | null)[]>;
-
   /** Code that runs by run knows of quantized results of its calls only. */
   readonly #isDefineByRun: boolean;
 
@@ -77,12 +85,10 @@ export class MixedModels {
     fn: string,
     patterns: readonly Pattern[] = [],
   ) {
-    this.#float = float;
-    this.#int8 = int8;
+    this.#models = { float, int8 };
     this.#patterns = patterns;
     this.#isDefineByRun = int8.modules().some((module) => stateOf(module));
-    const floatRun = recordRun(float, example, { patterns });
-    const int8Run = recordRun(int8, example, { patterns });
+    const { float: floatRun, int8: int8Run } = this.record(example);
     const { pairs } = matchRuns(floatRun, int8Run, fn, patterns);
     this.#places = pairs.filter(changesValues).map((pair) => ({
       path: pair.path,
@@ -100,16 +106,49 @@ export class MixedModels {
     return [...new Map(noisy.map(({ path, type }) => [path, { path, type }])).values()];
   }
 
+  /** Runs both models on a batch. */
+  record(batch: Batch): Recording {
+    const patterns = this.#patterns;
+    const [float, int8] = [this.#models.float, this.#models.int8].map((m) =>
+      recordRun(m, batch, { patterns }),
+    );
+    return { batch, float, int8 };
+  }
+
   /**
-   * The int8 model with some layers in float: on inputs that are not rounded again, with float weights. What an int8 layer
-   * reads next is quantized as it is in the int8 model; in a define-by-run model, so is what a float layer reads next.
+   * A model with some layers exchanged, as a module. `int8`: the int8 model with these layers in float, on inputs that are
+   * not rounded again, with float weights; what an int8 layer reads next is quantized as it is in the int8 model, and in a
+   * define-by-run model so is what a float layer reads next. `float`: the float model with these layers in int8, their inputs
+   * quantized as in the int8 model, their outputs turned back.
    *
    * @param paths Layers, or modules with all layers inside.
    */
-  withFloat(paths: readonly string[]): AnyModule {
+  model(side: MixedSide, paths: readonly string[]): AnyModule {
+    return new InterceptedModel(this.#models[side], this.#exchange(side, paths), this.#patterns);
+  }
+
+  /** What {@link model} returns for the recorded batch; calls before the first exchanged layer are not made again. */
+  rerun(side: MixedSide, paths: readonly string[], recording: Recording): unknown {
+    const exchange = this.#exchange(side, paths);
+    const first = new Set(this.#select(paths).map((p) => (side === 'int8' ? p.int8 : p.float[0]).call.key));
+    const known = new Map<string, unknown>();
+    for (const site of recording[side].sites) {
+      if (first.has(site.key)) break;
+      known.set(site.key, site.result);
+    }
+    const around: Around = (call, run) => (known.has(call.key) ? known.get(call.key) : exchange(call, run));
+    return recordRun(this.#models[side], recording.batch, { around, patterns: this.#patterns, keep: false })
+      .result;
+  }
+
+  #exchange(side: MixedSide, paths: readonly string[]): Around {
+    return side === 'int8' ? this.#withFloat(paths) : this.#withInt8(paths);
+  }
+
+  #withFloat(paths: readonly string[]): Around {
     const places = new Map(this.#select(paths).map((place) => [place.int8.call.key, place]));
     const pending = new WeakMap<Tensor, Grid>();
-    const around: Around = (call, run) => {
+    return (call, run) => {
       const place = places.get(call.key);
       const isCrossing = call.op === 'dequantize' || call.module instanceof DeQuantize;
       // Calls that gave back what they were given in the example (dropout, identities) are not in the table.
@@ -125,15 +164,9 @@ export class MixedModels {
       }
       return result;
     };
-    return new InterceptedModel(this.#int8, around, this.#patterns);
   }
 
-  /**
-   * The float model with some layers in int8: their inputs quantized as in the int8 model, their outputs turned back.
-   *
-   * @param paths Layers, or modules with all layers inside.
-   */
-  withInt8(paths: readonly string[]): AnyModule {
+  #withInt8(paths: readonly string[]): Around {
     const heads = new Map<string, Place>();
     const followers = new Set<string>();
     for (const place of this.#select(paths)) {
@@ -141,12 +174,11 @@ export class MixedModels {
       heads.set(head.call.key, place);
       for (const template of rest) followers.add(template.call.key);
     }
-    const around: Around = (call, run) => {
+    return (call, run) => {
       const place = heads.get(call.key);
       if (place) return runInInt8(place, call.args);
       return followers.has(call.key) ? call.args[0] : run(call.args);
     };
-    return new InterceptedModel(this.#float, around, this.#patterns);
   }
 
   #inFloat(place: Place, args: readonly unknown[]): unknown {

@@ -1,14 +1,12 @@
-import { QuantizationError } from '../core/errors.ts';
 import { type Column, formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
-import { noGrad } from '../ops/grad-mode.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ErrorSums } from './error-sums.ts';
 import { formatDecibels, requireBatches, requireEvaluation } from './layer-rows.ts';
 import { top1Agreement } from './metrics.ts';
 import { type MixedLayer, MixedModels } from './mixed-model.ts';
-import { argumentsOf, type Batch, tensorsIn } from './sites.ts';
+import { type Batch, tensorsIn } from './sites.ts';
 
 /** How good a model is, held against the float model. */
 export interface Score {
@@ -53,8 +51,8 @@ export interface SensitivityOptions {
   readonly layers?: readonly string[];
   /** `returned`: each layer in float, the others in int8. `alone`: each in int8, the others in float. Both where not given. */
   readonly direction?: 'returned' | 'alone' | 'both';
-  /** Called after every layer: how many of how many are done. */
-  readonly onProgress?: (done: number, total: number) => void;
+  /** Called after every layer of every batch, which are counted from 0. */
+  readonly onProgress?: (path: string, batch: number) => void;
   /** The rows of your own that were given to `prepare` and `convert`. */
   readonly patterns?: readonly Pattern[];
 }
@@ -66,7 +64,8 @@ export interface SensitivityOptions {
  * is float too, is rounded as before behind it: what `qconfig = null` for this layer would give, up to what the layers behind it
  * observe. Rows are ranked by `gain`; by the noise of the layer alone where only that was tried.
  *
- * @param batches Inputs, iterated again for every layer: an array, or a function that gives them.
+ * @param batches Inputs: a tensor each, or the list of the model's arguments. What a batch gives in both models is kept while
+ *   its layers are tried, so that only what comes after a layer runs again.
  * @throws {@link ArgumentError} without batches, in training mode, or for layers that do not exist.
  * @throws {@link QuantizationError} where the models do not correspond.
  * @example
@@ -77,37 +76,47 @@ export interface SensitivityOptions {
 export function sensitivity(
   float: AnyModule,
   int8: AnyModule,
-  batches: readonly Batch[] | (() => Iterable<Batch>),
+  batches: Iterable<Batch>,
   options: SensitivityOptions = {},
 ): Sensitivity {
   const fn = 'sensitivity';
   requireEvaluation(fn, float, int8);
   const { direction = 'both', metric, onProgress } = options;
-  const each = typeof batches === 'function' ? batches : (): Iterable<Batch> => batches;
-  const references: (readonly Tensor[])[] = [];
-  let example: Batch | null = null;
-  for (const batch of each()) {
-    example ??= batch;
-    references.push(noGrad(() => tensorsIn(float(...argumentsOf(batch)))));
+  const base = new Scorer();
+  let mixed: MixedModels | null = null;
+  let trials: Trial[] = [];
+  let count = 0;
+  for (const batch of batches) {
+    if (!mixed) {
+      mixed = new MixedModels(float, int8, batch, fn, options.patterns);
+      trials = chosenLayers(mixed.layers(), options.layers).map((layer) => trialOf(layer, direction));
+    }
+    const recording = mixed.record(batch);
+    const wanted = recording.float.outputs;
+    base.add(wanted, recording.int8.outputs);
+    for (const { path, returned, alone } of trials) {
+      returned?.add(wanted, tensorsIn(mixed.rerun('int8', [path], recording)));
+      alone?.add(wanted, tensorsIn(mixed.rerun('float', [path], recording)));
+      onProgress?.(path, count);
+    }
+    count++;
   }
-  requireBatches(fn, 'batches', references.length);
-  const mixed = new MixedModels(float, int8, example as Batch, fn, options.patterns);
-  const layers = chosenLayers(mixed.layers(), options.layers);
-  const scoreOf = (model: AnyModule): Score => score(model, each(), references, metric);
-  const base = scoreOf(int8);
-  const rows = layers.map(({ path, type }, i): SensitivityRow => {
-    const returned = direction === 'alone' ? null : scoreOf(mixed.withFloat([path]));
-    const alone = direction === 'returned' ? null : scoreOf(mixed.withInt8([path]));
-    onProgress?.(i + 1, layers.length);
-    return { path, type, returned, alone, gain: returned ? gainOf(base, returned) : Number.NaN };
+  requireBatches(fn, 'batches', count);
+  const models = mixed as unknown as MixedModels;
+  const before = base.score(metric?.(int8));
+  const rows = trials.map(({ path, type, returned, alone }): SensitivityRow => {
+    const inFloat = returned?.score(metric?.(models.model('int8', [path]))) ?? null;
+    const inInt8 = alone?.score(metric?.(models.model('float', [path]))) ?? null;
+    const gain = inFloat ? gainOf(before, inFloat) : Number.NaN;
+    return { path, type, returned: inFloat, alone: inInt8, gain };
   });
   return {
     float: {
       sqnr: Number.POSITIVE_INFINITY,
-      agreement: base.agreement === null ? null : 1,
+      agreement: before.agreement === null ? null : 1,
       metric: metric ? metric(float) : null,
     },
-    int8: base,
+    int8: before,
     rows: rows.sort(bySensitivity),
   };
 }
@@ -178,37 +187,41 @@ function bySensitivity(a: SensitivityRow, b: SensitivityRow): number {
   return (a.alone?.sqnr ?? 0) - (b.alone?.sqnr ?? 0);
 }
 
-function score(
-  model: AnyModule,
-  batches: Iterable<Batch>,
-  references: readonly (readonly Tensor[])[],
-  metric: ((model: AnyModule) => number) | undefined,
-): Score {
-  const sums = new ErrorSums('sensitivity');
-  let [agreeing, samples] = [0, 0];
-  let at = 0;
-  for (const batch of batches) {
-    const wanted = references[at++] ?? [];
-    const outputs = noGrad(() => tensorsIn(model(...argumentsOf(batch))));
-    if (outputs.length !== wanted.length) {
-      throw new QuantizationError({
-        fn: 'sensitivity',
-        argument: 'batches',
-        expected: `the same ${references.length} batches every time, and ${wanted.length} output tensors`,
-        got: `${outputs.length} output tensors in batch ${at}`,
-      });
-    }
+/** A layer that is being tried. */
+interface Trial extends MixedLayer {
+  readonly returned: Scorer | null;
+  readonly alone: Scorer | null;
+}
+
+function trialOf(layer: MixedLayer, direction: 'returned' | 'alone' | 'both'): Trial {
+  return {
+    ...layer,
+    returned: direction === 'alone' ? null : new Scorer(),
+    alone: direction === 'returned' ? null : new Scorer(),
+  };
+}
+
+/** Adds up how far a model's outputs are from the float model's. */
+class Scorer {
+  readonly #sums = new ErrorSums('sensitivity');
+  #agreeing = 0;
+  #samples = 0;
+
+  add(wanted: readonly Tensor[], outputs: readonly Tensor[]): void {
     wanted.forEach((float, i) => {
-      sums.add(float, outputs[i]);
+      this.#sums.add(float, outputs[i]);
     });
     const [logits] = wanted;
-    if (logits.ndim !== 2 || logits.shape[1] < 2) continue;
-    agreeing += top1Agreement(logits, outputs[0]) * logits.shape[0];
-    samples += logits.shape[0];
+    if (logits.ndim !== 2 || logits.shape[1] < 2) return;
+    this.#agreeing += top1Agreement(logits, outputs[0]) * logits.shape[0];
+    this.#samples += logits.shape[0];
   }
-  return {
-    sqnr: sums.metrics().sqnr,
-    agreement: samples === 0 ? null : agreeing / samples,
-    metric: metric ? metric(model) : null,
-  };
+
+  score(metric: number | undefined): Score {
+    return {
+      sqnr: this.#sums.metrics().sqnr,
+      agreement: this.#samples === 0 ? null : this.#agreeing / this.#samples,
+      metric: metric ?? null,
+    };
+  }
 }

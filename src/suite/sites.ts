@@ -38,6 +38,7 @@ export interface Site extends Call {
   readonly output: Tensor;
   /** All tensors of its result. */
   readonly outputs: readonly Tensor[];
+  readonly result: unknown;
   /** True for operators of a FloatFunctional. */
   readonly isFunctional: boolean;
 }
@@ -222,7 +223,7 @@ class Recorder implements Interpreter {
     for (const tensor of after) this.#activations.add(tensor);
     if (after.length === 0 || before.includes(after[0])) return result;
     if (!this.#keep) return result;
-    const site: OpenSite = { ...call, output: after[0], outputs: after, isFunctional: false };
+    const site: OpenSite = { ...call, output: after[0], outputs: after, result, isFunctional: false };
     this.#sites.push(site);
     for (const tensor of after) this.#producers.set(tensor, site);
     return result;
