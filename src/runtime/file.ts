@@ -1,11 +1,9 @@
 import { ArgumentError, FileFormatError } from '../core/errors.ts';
 import { type FileSource, readSource, writeFile } from '../io/files.ts';
-import { readSafetensors, writeSafetensors } from '../io/safetensors.ts';
+import { readSafetensors } from '../io/safetensors.ts';
+import { PROGRAM_KEY, programBytes } from './bytes.ts';
 import { decodeProgram } from './decode.ts';
 import { Program } from './program.ts';
-
-/** Key of the graph in the metadata of the file. */
-const PROGRAM_KEY = 'zeropoint.program';
 
 /**
  * A program as the bytes of a safetensors file: its weights as tensors that any reader opens, its graph as JSON in the
@@ -21,7 +19,7 @@ export function writeProgram(program: Program): Uint8Array {
       fix: 'Make one with jit.trace(model, exampleInputs).',
     });
   }
-  return writeSafetensors(program.toStateDict(), { metadata: { [PROGRAM_KEY]: program.toJson() } });
+  return programBytes(program);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { noGrad } from '../autograd/index.ts';
 import { ArgumentError } from '../core/errors.ts';
 import { bindInputs } from '../fx/bind-inputs.ts';
 import type { Graph } from '../fx/graph.ts';
@@ -7,10 +8,10 @@ import type { Node } from '../fx/node.ts';
 import { TracedTensor } from '../fx/traced-tensor.ts';
 import { engine } from '../kernels/engine.ts';
 import type { AnyModule } from '../nn/module.ts';
-import { noGrad } from '../ops/grad-mode.ts';
 import type { StateDict } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Attribute, describeAttributes } from './attributes.ts';
+import { Background } from './background/background.ts';
 import { encodeGraph } from './encode.ts';
 import { Constants } from './plan/constants.ts';
 import { describePlan, type ProgramDescription } from './plan/description.ts';
@@ -35,6 +36,7 @@ export class Program implements GraphOwner {
 
   readonly #plans = new Map<string, Plan>();
   #constants = new Constants(engine);
+  #background: Background | null = null;
   /** Operators whose results have sizes that no plan can know. */
   readonly #unplanned: boolean;
 
@@ -60,6 +62,20 @@ export class Program implements GraphOwner {
         return new Interpreter(this.graph, this, { name: 'jit.Program' }).run(...inputs);
       return this.#planFor(values as Map<Node, Tensor>, batch).run(values);
     });
+  }
+
+  /**
+   * {@link run} in a worker, so that a page stays responsive and a server answers meanwhile. The worker starts with the
+   * first call and gets the program once; inputs are copied, results handed over. Calls are worked off in order, on as
+   * many threads as {@link getNumThreads} says. {@link free} ends the worker; it does not keep a process alive between calls.
+   *
+   * @throws what {@link run} throws, as a rejection; {@link KernelError} where the worker is lost.
+   * @example
+   * const logits = await program.runAsync(image);
+   */
+  async runAsync(...inputs: readonly unknown[]): Promise<any> {
+    this.#background ??= new Background(this);
+    return this.#background.run(inputs);
   }
 
   /**
@@ -100,8 +116,13 @@ export class Program implements GraphOwner {
     return describePlan(plan, this.#constants.bytes, getNumThreads(), whyOneThread());
   }
 
-  /** Gives back the memory that running took: arenas, and weights in the layout of the kernels. It can run again. */
+  /**
+   * Gives back the memory that running took: arenas, and weights in the layout of the kernels; ends the worker of
+   * {@link runAsync}. It can run again.
+   */
   free(): void {
+    this.#background?.stop();
+    this.#background = null;
     for (const plan of this.#plans.values()) plan.free();
     this.#plans.clear();
     this.#constants.free();
