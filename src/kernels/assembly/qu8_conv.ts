@@ -84,13 +84,9 @@ function convolve<W, T>(
       const to = out + (isFloat<T>() ? <usize>n << 2 : <usize>n), bias = floatBias + (<usize>n << 2), left = outChannels - n;
       let row = block;
       if (sizeof<W>() == 1) {
-        for (; row + 2 < blockEnd; row += 6) {
-          tile_6x8<T>(input, rowStride, table, taps, channels, row, blockEnd - 1, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
-        }
+        row = tile_6x8<T>(input, rowStride, table, taps, channels, row, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       } else {
-        for (; row + 1 < blockEnd; row += 4) {
-          tile_4x8<T>(input, rowStride, table, taps, channels, row, blockEnd - 1, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
-        }
+        row = tile_4x8<T>(input, rowStride, table, taps, channels, row, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       }
       for (; row < blockEnd; row++) {
         tile_1x8<W, T>(input, rowStride, table, taps, channels, row, panel, to, outStride, left, zeroPoint, min, max, bias, floor);

@@ -134,9 +134,10 @@ export function u8_stage_lines(begin: i32, end: i32, x: usize, bytes: i32, out: 
   out += <usize>begin * outLine;
   const right = left + bytes;
   for (let line = begin; line < end; line++) {
-    memory.fill(out, <u8>fill, left);
-    memory.copy(out + left, x, bytes);
-    memory.fill(out + right, <u8>fill, outLine - right);
+    // A few bytes: bulk operations would cost a call each.
+    for (let i = 0; i < left; i++) store<u8>(out + i, <u8>fill);
+    u8_copy_rows(0, 1, x, 0, bytes, out + left, 0);
+    for (let i = right; i < outLine; i++) store<u8>(out + i, <u8>fill);
     x += bytes;
     out += outLine;
   }

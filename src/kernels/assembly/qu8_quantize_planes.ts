@@ -38,8 +38,9 @@ export function qu8_quantize_planes(
     const image = line / lines;
     const from = x + <usize>image * imageStride + (<usize>((line - image * lines) * width) << 2);
     const start = out + <usize>line * outLine;
-    if (left) memory.fill(start, <u8>zeroPoint, left);
-    if (outLine > right) memory.fill(start + right, <u8>zeroPoint, outLine - right);
+    // A few bytes: a bulk fill would cost a call each.
+    for (let i = 0; i < left; i++) store<u8>(start + i, <u8>zeroPoint);
+    for (let i = right; i < outLine; i++) store<u8>(start + i, <u8>zeroPoint);
     let to = start + left;
     for (let w = 0; w < width; w += 16) {
       const n = width - w < 16 ? width - w : 16;

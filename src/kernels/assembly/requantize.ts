@@ -46,11 +46,12 @@ export function requantize_lanes(acc: v128, scale: v128, low: v128, bias: v128):
 // @ts-ignore: decorator
 @inline
 export function store_u8_half(out: usize, x: v128, half: i32, n: i32): void {
-  let bits = half == 0 ? i64x2.extract_lane(x, 0) : i64x2.extract_lane(x, 1);
   if (n >= 8) {
-    store<i64>(out, bits);
+    if (half == 0) v128.store64_lane(out, x, 0);
+    else v128.store64_lane(out, x, 1);
     return;
   }
+  let bits = half == 0 ? i64x2.extract_lane(x, 0) : i64x2.extract_lane(x, 1);
   if (n & 4) {
     store<i32>(out, <i32>bits);
     out += 4;

@@ -5,6 +5,8 @@ export interface PanelFormat {
   /** `s8`: weights as they are, for the 8-bit dot product; `s16`: weights minus zero point, widened. */
   readonly weightType: 's8' | 's16';
   readonly depthwise: boolean;
+  /** Panels of the 3×3 depthwise kernels, which read their input without a table. */
+  readonly direct: boolean;
   /** Output channels a panel holds. */
   readonly columns: number;
   /** Weights of one output channel in one step. */
@@ -50,6 +52,7 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
     return {
       weightType,
       depthwise: true,
+      direct: false,
       columns,
       step,
       slots,
@@ -69,6 +72,7 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
   return {
     weightType,
     depthwise: false,
+    direct: false,
     columns,
     step,
     slots,
@@ -77,6 +81,23 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
     panelBytes,
     panelGroups: groups,
     panelsPerGroup,
+  };
+}
+
+/** The format of `qu8s8_depthwise3x3_u8`: taps of 8 channels twice over, for the upper and the lower of two output rows. */
+export function depthwise3x3Format(channels: number): PanelFormat {
+  return {
+    weightType: 's8',
+    depthwise: true,
+    direct: true,
+    columns: 8,
+    step: 4,
+    slots: 9,
+    tapChannels: 1,
+    mergedTaps: 1,
+    panelBytes: 256,
+    panelGroups: 1,
+    panelsPerGroup: Math.ceil(channels / 8),
   };
 }
 

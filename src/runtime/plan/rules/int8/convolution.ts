@@ -119,6 +119,44 @@ function tableFor(
   });
 }
 
+/** The call of a 3×3 depthwise kernel: over pairs of output rows for stride 1, over output rows for stride 2. */
+function depthwiseCall(
+  geometry: ConvGeometry,
+  panels: Block,
+  x: Value,
+  output: Value,
+  relu: boolean,
+  builder: PlanBuilder,
+): KernelCall {
+  const { pixel, line, image } = pixelLayout(x) as PixelLayout;
+  const [height, width] = geometry.inputSize;
+  const [outHeight, outWidth] = geometry.outputSize;
+  const edge = unsignedQParams(x).zeroPoint;
+  const padding = paddingRow(width * pixel + SLACK, edge, builder);
+  const { zeroPoint } = unsignedQParams(output);
+  const pairs = Math.ceil(outHeight / 2);
+  const single = geometry.stride[0] === 2;
+  const source = [
+    addressOf(x),
+    { block: padding, offset: 0 },
+    edge,
+    height,
+    width,
+    line,
+    image,
+    pixel,
+  ] as const;
+  const rows = [...geometry.padding, ...(single ? [] : [pairs]), outHeight, outWidth];
+  const channels = output.shape[1];
+  const target = [channels, { block: panels, offset: 0 }, addressOf(output)] as const;
+  return {
+    kernel: single ? 'qu8s8_depthwise3x3s2_u8' : 'qu8s8_depthwise3x3_u8',
+    args: ['begin', 'end', ...source, ...rows, ...target, zeroPoint, relu ? zeroPoint : 0, 255],
+    units: geometry.batch * (single ? outHeight : pairs),
+    grain: 1,
+  };
+}
+
 function convolution(relu: boolean): LoweringRule {
   return (node, builder) => {
     const [arg, weights] = node.args as [Node, Node];
@@ -148,6 +186,13 @@ function convolution(relu: boolean): LoweringRule {
       unsignedQParams(output),
       builder,
     );
+    const macs = product(output.shape) * product(packed.weight.shape.slice(1));
+    if (format.direct) {
+      const call = depthwiseCall(geometry, panels.block, x, output, relu, builder);
+      builder.kernels(node, [call], { op: node.targetName, macs });
+      builder.bind(node, output);
+      return true;
+    }
     const layout = pixelLayout(x) as PixelLayout;
     const left = format.mergedTaps > 1 ? (geometry.padding.at(-1) as number) : 0;
     const input = addressOf(x, -left * layout.pixel);
@@ -171,7 +216,6 @@ function convolution(relu: boolean): LoweringRule {
       outStride: output.shape[1],
       relu,
     });
-    const macs = product(output.shape) * product(packed.weight.shape.slice(1));
     builder.kernels(node, calls, { op: node.targetName, macs, touches });
     builder.bind(node, output);
     return true;

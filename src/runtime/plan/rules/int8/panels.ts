@@ -1,4 +1,9 @@
-import { type PanelFormat, panelFormat, panelsBytes } from '../../../../kernels/int8/panel-format.ts';
+import {
+  depthwise3x3Format,
+  type PanelFormat,
+  panelFormat,
+  panelsBytes,
+} from '../../../../kernels/int8/panel-format.ts';
 import {
   foldQuantization,
   foldZeroPoint,
@@ -18,7 +23,15 @@ export interface Panels {
 
 /** The panel layout that packed weights get on this engine. */
 export function formatOf(packed: PackedWeights, builder: PlanBuilder): PanelFormat {
-  return panelFormat(packed.convSizes(false), builder.engine.exactDot8);
+  const format = panelFormat(packed.convSizes(false), builder.engine.exactDot8);
+  const { geometry, kernelSize } = packed;
+  const direct =
+    format.depthwise &&
+    format.weightType === 's8' &&
+    `${kernelSize}` === '3,3' &&
+    `${geometry?.dilation}` === '1,1' &&
+    ['1,1', '2,2'].includes(`${geometry?.stride}`);
+  return direct ? depthwise3x3Format(packed.weight.shape[0]) : format;
 }
 
 /**
