@@ -52,6 +52,13 @@ export {
   prepareQatFx,
 } from './graph/prepare.ts';
 export { QuantizedGraphModule } from './graph/quantized-graph.ts';
+export { convertPt2e, type PreparePt2eOptions, preparePt2e, type Quantizer } from './graph/quantizer.ts';
+export {
+  getSymmetricQuantizationConfig,
+  type SymmetricOptions,
+  WasmQuantizer,
+  XNNPACKQuantizer,
+} from './graph/quantizers.ts';
 export {
   type Annotations,
   type AnyQuantizationSpec,

@@ -285,9 +285,10 @@ class Lowering {
     const source = q?.args[0];
     const biasNode = node.args[bias];
     if (!q || !(source instanceof Node) || source.op !== 'get_attr') return undefined;
-    if (biasNode instanceof Node && biasNode.op !== 'get_attr') return undefined;
+    const biasSource = biasNode instanceof Node ? (quantizedBehind(biasNode)?.args[0] ?? biasNode) : null;
+    if (biasSource instanceof Node && biasSource.op !== 'get_attr') return undefined;
     const quantized = this.#owner.constantOf(q);
-    const given = biasNode instanceof Node ? this.#owner.attribute(biasNode.targetName) : null;
+    const given = biasNode instanceof Node ? this.#owner.constantOf(biasNode) : null;
     const geometry = pack === 'conv' ? (node.args[bias + 1] as unknown as ConvGeometry) : null;
     if (!(quantized instanceof Tensor)) return undefined;
     const packed = new PackedWeights(quantized, plainBias(given as Tensor | null), geometry);

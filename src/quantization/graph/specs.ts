@@ -99,6 +99,8 @@ export interface NodeAnnotation {
   readonly inputs: ReadonlyMap<Node, AnyQuantizationSpec>;
   /** How the result is; null where it stays float, as between the operators of a fused pattern. */
   readonly output: AnyQuantizationSpec | null;
+  /** How the weight of the layer that the node calls is; weights that are arguments are among `inputs`. */
+  readonly weight?: QuantizationSpec;
 }
 
 /**
