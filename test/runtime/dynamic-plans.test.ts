@@ -1,18 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { ArgumentError } from '../../src/core/errors.ts';
 import { manualSeed } from '../../src/core/random.ts';
-import { Interpreter } from '../../src/fx/index.ts';
 import { createEngine, type Engine, isBuildSupported } from '../../src/kernels/engine.ts';
 import { chooseQuantizationParams } from '../../src/kernels/int8/qparams.ts';
 import { quantize } from '../../src/kernels/int8/quantize.ts';
 import { type AnyModule, GRU, Linear, LSTM, ReLU, Sequential } from '../../src/nn/index.ts';
 import { gruPointwise, lstmPointwise } from '../../src/ops/float/layer/recurrent.ts';
-import { noGrad } from '../../src/ops/index.ts';
 import { quantizeDynamic } from '../../src/quantization/index.ts';
 import { type Program, trace } from '../../src/runtime/index.ts';
 import { full, randn } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { fromStorage } from '../../src/tensor/tensor.ts';
+import { expectClose } from '../support/close.ts';
+import { eagerly, planned } from '../support/plan.ts';
 import { bits } from '../support/same-bits.ts';
 
 const engines = (['relaxed', 'baseline'] as const)
@@ -152,8 +152,7 @@ describe.each(engines)('kernels of the %s build', (_, engine) => {
 
 /** Compares a program with its operators run one by one. */
 function expectAsEager(program: Program, input: Tensor): void {
-  const eager = noGrad(() => new Interpreter(program.graph, program).run(input));
-  expect(bits(program.run(input))).toEqual(bits(eager));
+  expect(bits(program.run(input))).toEqual(bits(eagerly(program, input)));
 }
 
 const models: [string, () => AnyModule, (batch: number) => number[], number][] = [
@@ -178,6 +177,7 @@ describe.each(models)('dynamic int8 plan of %s', (_, model, shape, batchDim) => 
     manualSeed(3);
     const small = quantizeDynamic(model().eval());
     const program = trace(small, [randn(shape(1))], { batchDim });
+    expect(planned(program, randn(shape(2))).operators).toEqual([]);
     for (const n of [1, 2, 7])
       for (let i = 0; i < 3; i++) expectAsEager(program, randn(shape(n)).mul(10 ** (i - 1)));
   });
@@ -190,6 +190,20 @@ describe.each(models)('dynamic int8 plan of %s', (_, model, shape, batchDim) => 
       expect(() => program.run(full(shape(2), bad))).toThrow(/NaN or infinity/);
     }
     expectAsEager(program, randn(shape(2)));
+  });
+});
+
+describe.each(models)('float16 plan of %s', (_, model, shape, batchDim) => {
+  test('gives what the operators give', () => {
+    manualSeed(4);
+    const small = quantizeDynamic(model().eval(), undefined, { dtype: 'float16' });
+    const program = trace(small, [randn(shape(1))], { batchDim });
+    for (const n of [1, 2, 7]) {
+      const x = randn(shape(n));
+      const { result, operators } = planned(program, x);
+      expect(operators).toEqual([]);
+      expectClose(result, eagerly(program, x));
+    }
   });
 });
 

@@ -2,8 +2,9 @@ import { product } from '../../../core/math.ts';
 import { Node } from '../../../fx/node.ts';
 import { chooseQuantizationParams } from '../../../kernels/int8/qparams.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
-import { contiguousStrides, hasStrides } from '../../../tensor/shape.ts';
+import { contiguousStrides } from '../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../builder.ts';
+import { inLayout } from '../copy.ts';
 import { placedAt } from '../memory.ts';
 import type { Address, KernelCall } from '../step.ts';
 import { isValue, type Meta, type Value } from '../value.ts';
@@ -11,12 +12,6 @@ import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Floats whose range one part holds. */
 const PART = 4096;
-
-/** A float32 value in row-major order, or null. */
-function rowMajor(value: unknown): Value | null {
-  if (!isValue(value) || value.dtype !== 'float32') return null;
-  return hasStrides(value.shape, value.strides, contiguousStrides(value.shape)) ? value : null;
-}
 
 /** An input that is quantized while the plan runs. */
 interface DynamicInput {
@@ -60,15 +55,16 @@ function errorOf(body: () => unknown): Error {
 const linearDynamic =
   (relu: boolean): LoweringRule =>
   (node, builder) => {
-    const x = rowMajor(builder.resolve(node.args[0]));
+    const input = builder.resolve(node.args[0]);
     const packed = builder.attribute(node.args[1]);
-    if (!x || !(packed instanceof PackedWeights)) return false;
+    if (!isValue(input) || input.dtype !== 'float32' || !(packed instanceof PackedWeights)) return false;
+    if (product(input.shape) === 0) return false;
+    const x = inLayout(builder, node, input, contiguousStrides(input.shape));
     const panel = packed.dynamicPanel();
     const { panels, panelBytes, count, sums, scales, floatBias } = panel.dynamicAddresses(node.targetName);
     const n = product(x.shape);
     const features = panel.inChannelsPerGroup;
     const rows = n / features;
-    if (rows === 0) return false;
     const { bytes, range } = measureInput(node, builder, x, node.args[2] as boolean);
     const weights = placedAt(panels, count * panelBytes);
     const quantize: KernelCall = {

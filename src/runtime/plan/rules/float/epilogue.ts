@@ -26,6 +26,16 @@ export interface Epilogue {
   readonly key: string;
 }
 
+/** Nothing follows. */
+export const NO_EPILOGUE: Epilogue = {
+  nodes: [],
+  norm: null,
+  residual: null,
+  lo: -Infinity,
+  hi: Infinity,
+  key: '',
+};
+
 /** The operators behind a product that its kernel takes up; each the only user of the one before. */
 export function epilogueOf(
   node: Node,

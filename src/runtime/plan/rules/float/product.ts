@@ -1,15 +1,16 @@
 import { product } from '../../../../core/math.ts';
 import type { Arg, Node } from '../../../../fx/node.ts';
 import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from '../../../../kernels/f32/panels.ts';
+import { PackedHalfWeights } from '../../../../ops/quantized/packed-half.ts';
 import { broadcastStrides, contiguousStrides, type Shape, viewStrides } from '../../../../tensor/shape.ts';
-import { Tensor } from '../../../../tensor/tensor.ts';
+import { fromStorage, Tensor } from '../../../../tensor/tensor.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { rowMajor } from '../../copy.ts';
 import { SLACK } from '../../memory.ts';
 import type { Address, CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
-import { bindEpilogue, type Epilogue, epilogueOf, normScale } from './epilogue.ts';
+import { bindEpilogue, type Epilogue, epilogueOf, NO_EPILOGUE, normScale } from './epilogue.ts';
 
 /** Rows that threads share are multiples of the tiles of both builds, 6 and 5. */
 const ROW_GRAIN = 30;
@@ -105,7 +106,7 @@ export function biasFloats(
 function weightPanels(
   builder: PlanBuilder,
   key: string,
-  weight: Tensor,
+  read: () => Tensor,
   columns: number,
   k: number,
   epilogue: Epilogue,
@@ -114,6 +115,7 @@ function weightPanels(
   const bytes = panelCount(columns) * k * PACKED_ROW_BYTES;
   const block = builder.constants.get(`panels ${key}`, bytes + SLACK, (ptr) => {
     const { factor } = normScale(epilogue, columns);
+    const weight = read();
     engine.scratch((take) => {
       const raw = take(weight.numel * 4 + SLACK);
       const f32 = engine.heap.f32;
@@ -140,27 +142,29 @@ function asRows(
   return { value: rowMajor(builder, node, x), stride: k };
 }
 
-const linear: LoweringRule = (node, builder) => {
-  const [xArg, weightArg, biasArg] = node.args;
-  const x = floatValue(xArg, builder);
-  const weight = builder.attribute(weightArg);
-  const bias = biasArg === null ? null : builder.attribute(biasArg);
-  if (!x || !isFloat(weight) || (bias !== null && !isFloat(bias))) return false;
-  const [columns, k] = weight.shape;
+/** Weights of a linear layer, [columns][k], and the name that says which they are. */
+interface LinearWeights {
+  readonly name: string;
+  readonly shape: Shape;
+  /** The weights in float32; asked for once. */
+  readonly read: () => Tensor;
+  readonly bias: Tensor | null;
+  /** Least value of the result. */
+  readonly floor?: number;
+}
+
+/** A product with constant weights, with what follows it in the graph. */
+function linearProduct(node: Node, builder: PlanBuilder, x: Value, weights: LinearWeights): boolean {
+  const { name, bias, floor = -Infinity } = weights;
+  const [columns, k] = weights.shape;
   const rows = product(x.shape.slice(0, -1));
   if (rows * columns * k === 0) return false;
-  const epilogue = epilogueOf(
-    node,
-    builder,
-    contiguousStrides(builder.meta(node).shape),
-    x.shape.length === 2,
-  );
+  const strides = contiguousStrides(builder.meta(node).shape);
+  const epilogue =
+    floor === -Infinity ? epilogueOf(node, builder, strides, x.shape.length === 2) : NO_EPILOGUE;
   const { value, stride } = asRows(builder, node, x, k);
-  const out = builder.allocateValue({
-    ...builder.meta(node),
-    strides: contiguousStrides(builder.meta(node).shape),
-  });
-  const key = `linear ${attributeName(weightArg)} ${attributeName(biasArg)} ${epilogue.key}`;
+  const out = builder.allocateValue({ ...builder.meta(node), strides });
+  const key = `linear ${name} ${epilogue.key}`;
   const call = productCall({
     rows,
     columns,
@@ -171,16 +175,40 @@ const linear: LoweringRule = (node, builder) => {
     runTable: steps(builder, 1, 0),
     runs: 1,
     runLength: k,
-    panels: weightPanels(builder, key, weight, columns, k, epilogue),
+    panels: weightPanels(builder, key, weights.read, columns, k, epilogue),
     bias: biasFloats(builder, key, columns, bias, epilogue),
     residual: epilogue.residual && addressOf(epilogue.residual),
-    lo: epilogue.lo,
+    lo: Math.max(epilogue.lo, floor),
     hi: epilogue.hi,
   });
-  builder.kernels(node, [call], { op: 'linear', macs: rows * columns * k });
+  builder.kernels(node, [call], { op: node.targetName, macs: rows * columns * k });
   bindEpilogue(node, builder, epilogue, out);
   return true;
+}
+
+const linear: LoweringRule = (node, builder) => {
+  const [xArg, weightArg, biasArg] = node.args;
+  const x = floatValue(xArg, builder);
+  const weight = builder.attribute(weightArg);
+  const bias = biasArg === null ? null : builder.attribute(biasArg);
+  if (!x || !isFloat(weight) || (bias !== null && !isFloat(bias))) return false;
+  const name = `${attributeName(weightArg)} ${attributeName(biasArg)}`;
+  return linearProduct(node, builder, x, { name, shape: weight.shape, read: () => weight, bias });
 };
+
+/** Weights that are kept in half precision are multiplied in single. */
+const linearHalf =
+  (relu: boolean): LoweringRule =>
+  (node, builder) => {
+    const x = floatValue(node.args[0], builder);
+    const packed = builder.attribute(node.args[1]);
+    if (!x || !(packed instanceof PackedHalfWeights)) return false;
+    const { weight, bias } = packed;
+    const { shape } = weight;
+    const read = (): Tensor => fromStorage(weight.numbers() as Float32Array, shape, 'float32');
+    const floor = relu ? 0 : -Infinity;
+    return linearProduct(node, builder, x, { name: attributeName(node.args[1]), shape, read, bias, floor });
+  };
 
 /** Where every matrix of a stack that is broadcast to `batch` starts, in elements from the value's first. */
 function matrixStarts(x: Value, batch: Shape): number[] {
@@ -313,4 +341,10 @@ export function isFloat(x: unknown): x is Tensor {
 }
 
 /** Matrix products. */
-export const PRODUCT_RULES: LoweringRules = { linear, matmul, bmm: matmul };
+export const PRODUCT_RULES: LoweringRules = {
+  linear,
+  'quantized::linear_dynamic_fp16': linearHalf(false),
+  'quantized::linear_relu_dynamic_fp16': linearHalf(true),
+  matmul,
+  bmm: matmul,
+};
