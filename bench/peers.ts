@@ -95,9 +95,15 @@ function setting(versions: Versions, chromium: string | null): string[] {
   ];
 }
 
-const versions = installPeers();
 const rows: Row[] = [];
 const absent: Absent[] = [];
+
+/** Rows so far, so that a run that is broken off leaves something. */
+function writeRows(): void {
+  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(rows, null, 1)}\n`);
+}
+
+const versions = installPeers();
 const inNode = engines.filter((name) => name !== 'litert');
 const here = inNode.filter((name) => {
   const needed = name === 'tfjs-wasm' ? '@tensorflow/tfjs-backend-wasm' : name;
@@ -110,6 +116,7 @@ for (const [i, job] of jobs.entries()) {
   const found = await measure(job, title);
   rows.push(...found.rows);
   absent.push(...found.absent);
+  writeRows();
   for (const engine of inNode.filter((name) => !here.includes(name)))
     absent.push({
       model: job.model,
@@ -132,5 +139,5 @@ if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 const sizes = await runtimeSizes();
 const report = formatReport({ rows, absent, sizes, setting: setting(versions, chromium) });
 console.log(report);
-if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(rows, null, 1)}\n`);
+writeRows();
 if (flags.write) writeFileSync(new URL('RESULTS.md', import.meta.url), report);

@@ -34,6 +34,7 @@ interface Contestant {
   readonly runner: Runner;
   readonly decibels: number;
   readonly times: number[];
+  readonly cpu: number[];
   runs: number;
 }
 
@@ -69,18 +70,21 @@ function makeTask(): Task {
   };
 }
 
-/** Milliseconds of a run, over as many runs as the contestant needs. */
-async function time({ runner, runs }: Contestant): Promise<number> {
+/** Milliseconds of a run by the clock and of processor time, over as many runs as the contestant needs. */
+async function time({ runner, runs }: Contestant): Promise<{ wall: number; cpu: number }> {
+  const used = process.cpuUsage();
   const start = performance.now();
   for (let i = 0; i < runs; i++) await runner.run();
-  return (performance.now() - start) / runs;
+  const wall = (performance.now() - start) / runs;
+  const { user, system } = process.cpuUsage(used);
+  return { wall, cpu: (user + system) / 1000 / runs };
 }
 
 async function warmUp(contestant: Contestant): Promise<void> {
   let last = 0;
   const start = performance.now();
   for (let i = 0; i < 3 || (performance.now() - start < WARM_UP_MS && i < 200); i++)
-    last = await time(contestant);
+    last = (await time(contestant)).wall;
   contestant.runs = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SHORTEST_MS / last)));
 }
 
@@ -96,7 +100,7 @@ for (const dtype of ['fp32', 'int8'] as const) {
       const runner = await engine.load(task, dtype);
       const values = tensor(await runner.output(), { shape: reference.shape });
       const decibels = suite.sqnr(reference, values);
-      const contestant = { engine: name, dtype, runner, decibels, times: [], runs: 1 };
+      const contestant = { engine: name, dtype, runner, decibels, times: [], cpu: [], runs: 1 };
       await warmUp(contestant);
       contestants.push(contestant);
     } catch (error) {
@@ -112,13 +116,15 @@ let rounds = 0;
 while (rounds < job.rounds) {
   for (const contestant of contestants) {
     if (job.threads > 1) await sleep(PAUSE_MS);
-    contestant.times.push(await time(contestant));
+    const { wall, cpu } = await time(contestant);
+    contestant.times.push(wall);
+    contestant.cpu.push(cpu);
   }
   rounds++;
   progress(`round ${rounds}/${job.rounds}, ${((performance.now() - start) / 1000).toFixed(0)} s`);
 }
 
-for (const { engine, dtype, times, runner, decibels } of contestants) {
+for (const { engine, dtype, times, cpu, runner, decibels } of contestants) {
   const sorted = times.toSorted((a, b) => a - b);
   const row: Row = {
     model: job.model,
@@ -127,6 +133,7 @@ for (const { engine, dtype, times, runner, decibels } of contestants) {
     threads: job.threads,
     medianMs: sorted[Math.floor(sorted.length / 2)],
     minMs: sorted[0],
+    cpuMs: Math.min(...cpu),
     bytes: runner.bytes,
     decibels: Number.isFinite(decibels) ? decibels : null,
     rounds,

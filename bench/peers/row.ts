@@ -8,6 +8,8 @@ export interface Row {
   readonly threads: number;
   readonly medianMs: number;
   readonly minMs: number;
+  /** Processor time of the cheapest run, all threads together; null where it cannot be told, in a page. */
+  readonly cpuMs: number | null;
   /** Size of the file that the engine loads; null where it loads none. */
   readonly bytes: number | null;
   /** Signal over noise of the output, taken against ours in the same form; null where they are equal to the bit. */

@@ -118,6 +118,7 @@ export async function measureInBrowser(rounds: number): Promise<BrowserResult> {
         ...named(name),
         medianMs: sorted[Math.floor(sorted.length / 2)],
         minMs: sorted[0],
+        cpuMs: null,
         bytes: sizes[name],
         decibels: null,
         rounds,
