@@ -6,6 +6,7 @@ import { noGrad } from '../../src/ops/index.ts';
 import type { Program } from '../../src/runtime/index.ts';
 import { Constants } from '../../src/runtime/plan/constants.ts';
 import { Plan } from '../../src/runtime/plan/plan.ts';
+import { bindCall, type KernelCall, placeCall } from '../../src/runtime/plan/step.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 
 /** What the eager library gives for a program's graph. */
@@ -17,7 +18,13 @@ export function eagerly(program: Program, ...inputs: readonly unknown[]): unknow
 export function planned(
   program: Program,
   ...inputs: readonly unknown[]
-): { readonly result: unknown; readonly operators: readonly string[]; readonly plan: Plan } {
+): {
+  readonly result: unknown;
+  /** The result of a run in which every step ran a second time, cut into parts that ran from the last to the first. */
+  readonly inParts: unknown;
+  readonly operators: readonly string[];
+  readonly plan: Plan;
+} {
   return noGrad(() => {
     const { values, batch } = bindInputs(program.graph, inputs, 'test');
     const { graph, attributes } = program;
@@ -28,9 +35,23 @@ export function planned(
       batch,
     );
     const result = plan.run(values);
+    const inParts = plan.run(values, (at) => {
+      const step = plan.steps[at];
+      if (step?.kind === 'kernels') for (const call of step.calls) runInParts(call);
+    });
     const operators = plan.steps.filter((step) => step.kind === 'operator').map((step) => step.op);
     plan.free();
     constants.free();
-    return { result, operators, plan };
+    return { result, inParts, operators, plan };
   });
+}
+
+/** Runs a call again in parts of one to three grains. Whatever it reads is still there, so it has to write the same. */
+function runInParts(call: KernelCall): void {
+  const run = bindCall(placeCall(call), engine.kernels);
+  const cuts = [0];
+  for (let i = 1; cuts[cuts.length - 1] < call.units; i++) {
+    cuts.push(Math.min(call.units, cuts[cuts.length - 1] + call.grain * (1 + (i % 3))));
+  }
+  for (let i = cuts.length - 1; i > 0; i--) run(cuts[i - 1], cuts[i]);
 }

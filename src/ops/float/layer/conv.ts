@@ -13,6 +13,27 @@ import { Tensor } from '../../../tensor/tensor.ts';
 import type { ConvGeometry, ConvTransposeGeometry } from '../../signatures/layer.ts';
 import { channelsLastData, channelsLastTensor, requireFloat } from './channels-last.ts';
 
+/** What a convolution gives, its arguments checked. */
+export interface ConvolutionResult {
+  readonly problem: ConvProblem;
+  readonly shape: Shape;
+  readonly dtype: 'float32' | 'float64';
+}
+
+/** The result of {@link convolution} without its elements. */
+export function convolutionResult(
+  fn: string,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  geometry: ConvGeometry,
+): ConvolutionResult {
+  const dtype = requireFloat(fn, { input: x, weight, bias });
+  const problem = convProblem(fn, x.shape, weight.shape, geometry);
+  checkBias(fn, bias, problem.outChannels);
+  return { problem, shape: [problem.batch, problem.outChannels, ...problem.outSize], dtype };
+}
+
 /** Convolution over 1, 2 or 3 spatial dimensions; the result is channels-last. Source: `torch.convolution`. */
 export function convolution(
   fn: string,
@@ -21,10 +42,7 @@ export function convolution(
   bias: Tensor | null,
   geometry: ConvGeometry,
 ): Tensor {
-  const dtype = requireFloat(fn, { input: x, weight, bias });
-  const problem = convProblem(fn, x.shape, weight.shape, geometry);
-  checkBias(fn, bias, problem.outChannels);
-  const shape = [problem.batch, problem.outChannels, ...problem.outSize];
+  const { problem, shape, dtype } = convolutionResult(fn, x, weight, bias, geometry);
   return channelsLastTensor(
     forward(channelsLastData(x), weight.data, bias?.data ?? null, problem),
     shape,
@@ -253,8 +271,7 @@ function checkRanks(fn: string, x: Shape, weight: Shape, geometry: ConvGeometry)
   return rank;
 }
 
-/** Throws unless a bias has one number per channel. */
-export function checkBias(fn: string, bias: Tensor | null, channels: number): void {
+function checkBias(fn: string, bias: Tensor | null, channels: number): void {
   if (bias && (bias.ndim !== 1 || bias.shape[0] !== channels)) {
     throw new ShapeError({
       fn,

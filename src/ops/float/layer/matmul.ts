@@ -21,8 +21,23 @@ interface MatrixStack {
   readonly transposed: boolean;
 }
 
-/** Product of vectors, matrices or broadcast stacks of matrices. Source: `torch.matmul`. */
-export function matmul(a: Tensor, b: Tensor): Tensor {
+/** What a product gives, its arguments checked. */
+export interface ProductResult {
+  readonly shape: Shape;
+  readonly dtype: Tensor['dtype'];
+}
+
+interface MatmulResult extends ProductResult {
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly leftBatch: Shape;
+  readonly rightBatch: Shape;
+  readonly batch: Shape;
+}
+
+/** The result of {@link matmul} without its elements. */
+export function matmulResult(a: Tensor, b: Tensor): MatmulResult {
   const dtype = productDType('matmul', a, b);
   if (a.ndim === 0 || b.ndim === 0) {
     throw new ShapeError({
@@ -43,6 +58,12 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const rightBatch = right.slice(0, -2);
   const batch = broadcastShapes(leftBatch, rightBatch, 'matmul');
   const shape = [...batch, ...(a.ndim === 1 ? [] : [m]), ...(b.ndim === 1 ? [] : [n])];
+  return { shape, dtype, m, k, n, leftBatch, rightBatch, batch };
+}
+
+/** Product of vectors, matrices or broadcast stacks of matrices. Source: `torch.matmul`. */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  const { shape, dtype, m, k, n, leftBatch, rightBatch, batch } = matmulResult(a, b);
   const out = DTYPES[dtype].allocate(product(shape));
   const bs = matrixStack(b);
   if (b.ndim <= 2 && a.ndim > 2) {
@@ -73,12 +94,18 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return new Tensor({ storage: out, shape, dtype });
 }
 
-/** Products of two equally long stacks of matrices. Source: `torch.bmm`. */
-export function bmm(a: Tensor, b: Tensor): Tensor {
+/** The result of {@link bmm} without its elements. */
+export function bmmResult(a: Tensor, b: Tensor): ProductResult {
   const dtype = productDType('bmm', a, b);
   if (a.ndim !== 3 || b.ndim !== 3 || a.shape[0] !== b.shape[0] || a.shape[2] !== b.shape[1]) {
     throw mismatch('bmm', a, b);
   }
+  return { shape: [a.shape[0], a.shape[1], b.shape[2]], dtype };
+}
+
+/** Products of two equally long stacks of matrices. Source: `torch.bmm`. */
+export function bmm(a: Tensor, b: Tensor): Tensor {
+  const { dtype } = bmmResult(a, b);
   const [count, m, k] = a.shape;
   const n = b.shape[2];
   const out = DTYPES[dtype].allocate(count * m * n);
@@ -86,8 +113,8 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
   return new Tensor({ storage: out, shape: [count, m, n], dtype });
 }
 
-/** x·wᵀ + b over the last dimension. Source: `torch.nn.functional.linear`. */
-export function linear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+/** The result of {@link linear} without its elements. */
+export function linearResult(x: Tensor, weight: Tensor, bias: Tensor | null): ProductResult {
   const dtype = requireFloat('linear', { input: x, weight, bias });
   const features = weight.shape[weight.ndim - 1];
   if (weight.ndim !== 2 || x.ndim === 0 || x.shape[x.ndim - 1] !== features) {
@@ -108,7 +135,13 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
       got: formatShape(bias.shape),
     });
   }
-  const shape = [...x.shape.slice(0, -1), n];
+  return { shape: [...x.shape.slice(0, -1), n], dtype };
+}
+
+/** x·wᵀ + b over the last dimension. Source: `torch.nn.functional.linear`. */
+export function linear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+  const { shape, dtype } = linearResult(x, weight, bias);
+  const [n, features] = weight.shape;
   const out = DTYPES[dtype].allocate(product(shape));
   const rows = product(x.shape.slice(0, -1));
   const w = matrixStack(weight);
