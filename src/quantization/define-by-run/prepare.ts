@@ -147,7 +147,7 @@ function apply(
   const [head] = ops;
   ops.forEach((op, i) => {
     op.next = ops[i + 1] ?? null;
-    op.isPart = i > 0;
+    op.head = head;
   });
   if (!module) {
     head.row = rowOf(...ops.map((op) => op.target)) ?? null;
@@ -176,7 +176,7 @@ function dropFused(target: AnyModule, record: Record): void {
 /** Calls whose results are joined come under one observer: that of the first of them. */
 function share(record: Record): void {
   for (const [join, sources] of record.joined) {
-    const group = new Set([...sources, join].map((op) => op.shares));
+    const group = new Set([...sources, join].map((op) => op.head.shares));
     const [first] = group;
     for (const op of record.ops) if (group.has(op.shares)) op.shares = first;
   }

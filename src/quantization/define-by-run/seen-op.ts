@@ -53,8 +53,8 @@ export class SeenOp implements Sighting {
   readonly weight: WeightSource | null;
   /** The next call that is fused into this one's. */
   next: SeenOp | null = null;
-  /** True for calls that are fused into an earlier one, which does their work. */
-  isPart = false;
+  /** The call that does this one's work: itself, or the earlier one that it is fused into. */
+  head: SeenOp = this;
   /** True for a further call of a module that was called before, elsewhere in the model. */
   isRepeat = false;
   /** How many tensors it took at most. */
@@ -73,6 +73,11 @@ export class SeenOp implements Sighting {
     this.reason = treatment.reason;
     this.fix = treatment.fix;
     this.weight = treatment.weight;
+  }
+
+  /** True for calls that are fused into an earlier one. */
+  get isPart(): boolean {
+    return this.head !== this;
   }
 
   /** Where its parameters are kept, and saved: `layer1.0.ops.2`. */
