@@ -544,9 +544,13 @@ export function quantizedClasses(extra: readonly Pattern[] = []): ReadonlySet<un
   return new Set(rows.flatMap((p) => [p.static, p.dynamic, p.custom?.quantized]).filter(Boolean));
 }
 
-/** The row whose sequence of classes is exactly that of the modules; `extra` rows come first. */
-export function fusionOf(modules: readonly AnyModule[], extra: readonly Pattern[] = []): Pattern | undefined {
-  return [...extra, ...PATTERNS].find(
+/** The row whose sequence of classes is exactly that of the modules; `extra` rows come before those of the table. */
+export function fusionOf(
+  modules: readonly AnyModule[],
+  extra: readonly Pattern[] = [],
+  table: readonly Pattern[] = PATTERNS,
+): Pattern | undefined {
+  return [...extra, ...table].find(
     (p) =>
       p.fuse &&
       p.sequence.length === modules.length &&

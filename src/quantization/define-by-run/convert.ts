@@ -5,7 +5,7 @@ import { noGrad } from '../../ops/grad-mode.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
 import { zeros } from '../../tensor/creation.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type PatternLookup, patternLookup } from '../backend/patterns.ts';
+import type { PatternLookup } from '../backend/patterns.ts';
 import { plainBias, quantizeWeight } from '../layers/weights.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { observedQParams } from '../observed-qparams.ts';
@@ -56,7 +56,7 @@ export function convertDbr<M extends AnyModule>(model: M, options: ConvertDbrOpt
       fix: 'Call prepareDbr(model, getDefaultQConfigMapping(), exampleInputs) and calibrate first.',
     });
   }
-  const lookup = patternLookup(state.patterns);
+  const lookup = state.backend.patternOf;
   if (options.allowUnobserved) {
     showZeroToUnobserved(target);
     for (const observer of state.observers.values())

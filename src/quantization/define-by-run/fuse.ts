@@ -1,5 +1,6 @@
 import type { AnyModule } from '../../nn/module.ts';
-import { fusionOf, type OperatorLookup, type PatternLookup } from '../backend/patterns.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
+import { fusionOf } from '../backend/patterns.ts';
 import type { Record } from './record.ts';
 import type { SeenOp } from './seen-op.ts';
 
@@ -13,9 +14,7 @@ export interface Fusion {
 /** What {@link findFusions} looks things up in. */
 export interface FusionSources {
   readonly record: Record;
-  readonly rowOf: OperatorLookup;
-  readonly rowOfModule: PatternLookup;
-  readonly patterns: Parameters<typeof fusionOf>[1];
+  readonly backend: BackendConfig;
   readonly moduleAt: (path: string) => AnyModule;
 }
 
@@ -62,18 +61,18 @@ function chainFrom(head: SeenOp, { uses, feeds }: Record): SeenOp[] {
 function fusionFor(ops: readonly SeenOp[], sources: FusionSources): Fusion | null {
   if (ops[0].kind === 'operator') {
     if (ops.some((op) => op.kind === 'module')) return null;
-    return sources.rowOf(...ops.map((op) => op.target)) ? { ops, module: null } : null;
+    return sources.backend.operatorPatternOf(...ops.map((op) => op.target)) ? { ops, module: null } : null;
   }
   const modules = ops.map((op) => moduleFor(op, sources));
   if (modules.some((m) => m === null)) return null;
   const all = modules as AnyModule[];
-  const row = fusionOf(all, sources.patterns);
+  const row = fusionOf(all, sources.backend.patterns, []);
   return row?.fuse ? { ops, module: row.fuse(...all) } : null;
 }
 
 /** The module that is called, or one of the class that does what an operator does. */
-function moduleFor(op: SeenOp, { moduleAt, rowOf }: FusionSources): AnyModule | null {
+function moduleFor(op: SeenOp, { moduleAt, backend }: FusionSources): AnyModule | null {
   if (op.kind === 'module') return moduleAt(op.target);
-  const type = rowOf(op.target)?.sequence[0];
+  const type = backend.operatorPatternOf(op.target)?.sequence[0];
   return type ? new (type as new () => AnyModule)() : null;
 }

@@ -3,15 +3,15 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import { Identity } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
+import { type BackendConfig, backendOf } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { operatorLookup, patternLookup } from '../backend/patterns.ts';
 import { recordNotes, refuseNotes } from '../notes.ts';
 import { attachObservers, takeApart } from '../observation.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
 import type { QConfig } from '../qconfig.ts';
 import { QConfigMapping, type QConfigMappingDict } from '../qconfig-mapping.ts';
 import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
-import { type Fusion, type FusionSources, findFusions } from './fuse.ts';
+import { type Fusion, findFusions } from './fuse.ts';
 import { meetModules } from './meet-modules.ts';
 import { notesOf } from './notes.ts';
 import { isActivation } from './observe.ts';
@@ -27,6 +27,8 @@ export interface PrepareDbrOptions {
   readonly inplace?: boolean;
   /** Rows of your own that come before the backend table's. */
   readonly patterns?: readonly Pattern[];
+  /** Another table than the library's own. */
+  readonly backendConfig?: BackendConfig;
   /** Further lists of inputs, where one does not lead through every part of the model. */
   readonly moreExamples?: readonly (readonly unknown[])[];
   /**
@@ -65,9 +67,8 @@ export function prepareDbr<M extends AnyModule>(
   options: PrepareDbrOptions = {},
 ): M {
   const target = options.inplace ? model : deepCopy(model);
-  const { patterns = [] } = options;
-  const lookup = patternLookup(patterns);
-  const rowOf = operatorLookup(patterns);
+  const backend = backendOf(options);
+  const lookup = backend.patternOf;
   const mapping =
     qconfigMapping instanceof QConfigMapping ? qconfigMapping : QConfigMapping.fromDict(qconfigMapping);
   requireSuitable(target, lookup(target));
@@ -80,16 +81,10 @@ export function prepareDbr<M extends AnyModule>(
     if (row?.static && row.output && !isDynamicQConfig(module.qconfig))
       requireStaticQConfig('prepareDbr', module, path, row);
   }
-  const state = new AutoQuantizationState(patterns);
-  const decide = treatmentFor({ root: target, given, mapping, lookup, rowOf });
-  const sources = {
-    rowOf,
-    rowOfModule: lookup,
-    patterns,
-    moduleAt: (path: string) => target.getSubmodule(path),
-  };
+  const state = new AutoQuantizationState(backend);
+  const decide = treatmentFor({ root: target, given, mapping, backend });
   const examples = [exampleInputs, ...(options.moreExamples ?? [])];
-  const record = settle(target, state, examples, { ...sources, decide });
+  const record = settle(target, state, examples, decide);
   for (const [owner, ops] of record.plans) state.plans.set(owner, ops);
   // Only now, so that the examples are no calibration.
   for (const module of target.modules())
@@ -106,8 +101,6 @@ export function prepareDbr<M extends AnyModule>(
   return target;
 }
 
-type Sources = Omit<FusionSources, 'record'> & { readonly decide: Decide };
-
 /**
  * Records the model on the examples and fuses what can be. A normalization that nothing can be fused with runs in float, which
  * changes what is recorded after it: then it all begins again.
@@ -116,21 +109,23 @@ function settle(
   target: AnyModule,
   state: AutoQuantizationState,
   examples: readonly (readonly unknown[])[],
-  { decide, ...sources }: Sources,
+  decide: Decide,
 ): Record {
+  const { backend } = state;
+  const moduleAt = (path: string): AnyModule => target.getSubmodule(path);
   const alone = new Set<string>();
   for (;;) {
     const record = new Record();
-    state.meetings = meetModules(target, sources.rowOfModule, alone);
+    state.meetings = meetModules(target, backend.patternOf, alone);
     noGrad(() => {
       for (const inputs of examples)
         new Recording(target, state, record, decide).run(() => target(...inputs));
     });
-    const fusions = findFusions({ ...sources, record });
+    const fusions = findFusions({ record, backend, moduleAt });
     const parts = new Set(fusions.flatMap(({ ops }) => ops.slice(1)));
     const left = record.ops.filter((op) => op.kind === 'module' && !op.row && !parts.has(op));
     if (left.length === 0) {
-      for (const fusion of fusions) apply(target, fusion, sources);
+      for (const fusion of fusions) apply(target, fusion, backend);
       dropFused(target, record);
       return record;
     }
@@ -139,18 +134,14 @@ function settle(
 }
 
 /** Lets the first call of a fusion do the work of all. */
-function apply(
-  target: AnyModule,
-  { ops, module }: Fusion,
-  { rowOf, rowOfModule }: Omit<Sources, 'decide'>,
-): void {
+function apply(target: AnyModule, { ops, module }: Fusion, backend: BackendConfig): void {
   const [head] = ops;
   ops.forEach((op, i) => {
     op.next = ops[i + 1] ?? null;
     op.head = head;
   });
   if (!module) {
-    head.row = rowOf(...ops.map((op) => op.target)) ?? null;
+    head.row = backend.operatorPatternOf(...ops.map((op) => op.target)) ?? null;
     return;
   }
   const before = target.getSubmodule(head.target);
@@ -159,7 +150,7 @@ function apply(
   module.adoptHooks(last.kind === 'module' ? target.getSubmodule(last.target) : before);
   module.qconfig = before.qconfig;
   replaceModule(target, before, module);
-  head.row = rowOfModule(module) ?? null;
+  head.row = backend.patternOf(module) ?? null;
 }
 
 /** Normalizations whose every call was folded into another layer have nothing left to do. */

@@ -12,13 +12,7 @@ import { rearranging } from '../../ops/quantized/rearrange.ts';
 import type { OpArgs, OpName, OpResult } from '../../ops/signatures/index.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import {
-  type OperatorLookup,
-  operatorLookup,
-  PATTERNS,
-  type PatternLookup,
-  patternLookup,
-} from '../backend/patterns.ts';
+import { PATTERNS } from '../backend/patterns.ts';
 import { describe, type SeenOp, type Sighting, takesList } from './seen-op.ts';
 import {
   floatTensors,
@@ -41,8 +35,8 @@ export interface Frame {
 /** Runs an operator below this run. */
 export type Compute = (args: readonly unknown[]) => unknown;
 
-/** Operators that move elements, or pick or order them: integers stay what they are. */
-const MOVES: ReadonlySet<string> = new Set([...Object.keys(rearranging), 'pad', 'clone']);
+/** Operators that move elements, or pick or order them, into one tensor or several: integers stay what they are. */
+const MOVES: ReadonlySet<string> = new Set([...Object.keys(rearranging), 'clone']);
 
 /**
  * One run of a model under define-by-run quantization: stands on the interpreter stack and before the calls of modules,
@@ -53,8 +47,6 @@ export abstract class ModelRun implements Interpreter {
   readonly name = 'define-by-run';
   protected readonly root: AnyModule;
   protected readonly state: AutoQuantizationState;
-  protected readonly rowOf: OperatorLookup;
-  protected readonly rowOfModule: PatternLookup;
   readonly #paths: Map<AnyModule, string>;
   readonly #frames: Frame[] = [];
   /** How many calls we are inside of that are one thing to us. */
@@ -63,8 +55,6 @@ export abstract class ModelRun implements Interpreter {
   constructor(root: AnyModule, state: AutoQuantizationState) {
     this.root = root;
     this.state = state;
-    this.rowOf = operatorLookup(state.patterns);
-    this.rowOfModule = patternLookup(state.patterns);
     this.#paths = new Map(root.namedModules().map(([path, module]) => [module, path]));
   }
 
@@ -82,7 +72,7 @@ export abstract class ModelRun implements Interpreter {
   call<K extends OpName>(op: K, args: OpArgs<K>, next: Next): OpResult<K> {
     if (this.#depth > 0) return next(op, args);
     const compute: Compute = (given) => this.inside(() => next(op, given as OpArgs<K>));
-    const row = this.rowOf(op);
+    const row = this.state.backend.operatorPatternOf(op);
     if (this.#isQuantizable(op, row, args)) {
       const sighting: Sighting = { kind: 'operator', target: op, type: op };
       return this.#meet(sighting, args, compute) as OpResult<K>;
@@ -157,7 +147,7 @@ export abstract class ModelRun implements Interpreter {
         return this.inFloat(inputs, compute);
       case 'as is':
         return holdsStandIn(inputs)
-          ? this.#passOn(module.typeName, this.rowOfModule(module), inputs, compute)
+          ? this.#passOn(module.typeName, this.state.backend.patternOf(module), inputs, compute)
           : call();
       case 'frame':
         this.#frames.push({ owner: path as string, type: module.typeName, met: 0 });
@@ -238,7 +228,8 @@ export abstract class ModelRun implements Interpreter {
     if (!row?.operator) return false;
     if (row.operator.withNumber)
       return typeof args[1] === 'number' && (args[2] === undefined || args[2] === 1);
-    return row.output === 'shared' || (row.fixedOutput !== undefined && !row.operator.quantized);
+    if (row.output === 'shared' || row.output === 'kept') return true;
+    return row.fixedOutput !== undefined && !row.operator.quantized;
   }
 }
 

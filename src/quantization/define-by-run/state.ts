@@ -2,7 +2,7 @@ import { type AnyModule, Module, type StateLoader } from '../../nn/module.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
 import type { QuantizedDType } from '../../tensor/dtype.ts';
 import type { StateDict } from '../../tensor/state.ts';
-import type { Pattern } from '../backend/pattern.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../layers/state.ts';
 import type { Note } from '../notes.ts';
 import type { ActivationQParams } from '../observed-qparams.ts';
@@ -30,7 +30,7 @@ export type MutableQParams = { -readonly [K in keyof ActivationQParams]: Activat
  */
 export class AutoQuantizationState extends Module<never[], never> {
   phase: 'prepared' | 'converted' = 'prepared';
-  readonly patterns: readonly Pattern[];
+  readonly backend: BackendConfig;
   /** Recorded calls by the path of the module that makes them. */
   readonly plans: Map<string, readonly SeenOp[]> = new Map();
   /** Modules by path, where their calls are met otherwise than by what they are. */
@@ -42,9 +42,9 @@ export class AutoQuantizationState extends Module<never[], never> {
   /** Quantizable calls and modules that stay float, and operators that ran in float on what would be quantized. */
   notes: readonly CallNote[] = [];
 
-  constructor(patterns: readonly Pattern[]) {
+  constructor(backend: BackendConfig) {
     super();
-    this.patterns = patterns;
+    this.backend = backend;
   }
 
   forward(): never {

@@ -1,7 +1,7 @@
 import type { AnyModule } from '../../nn/module.ts';
 import type { ConvGeometry } from '../../ops/signatures/layer.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import type { OperatorLookup, PatternLookup } from '../backend/patterns.ts';
 import type { QConfig } from '../qconfig.ts';
 import type { QConfigMapping } from '../qconfig-mapping.ts';
 import { activationFault, isDynamicQConfig } from '../qconfig-support.ts';
@@ -14,19 +14,18 @@ export interface TreatmentSources {
   /** QConfigs that modules brought along, for themselves and all below. */
   readonly given: ReadonlyMap<string, QConfig | null>;
   readonly mapping: QConfigMapping;
-  readonly lookup: PatternLookup;
-  readonly rowOf: OperatorLookup;
+  readonly backend: BackendConfig;
 }
 
 /** The rule by which recorded calls are quantized: the backend table's row, under the qconfig that reaches the call. */
 export function treatmentFor(sources: TreatmentSources): Decide {
-  const { root, given, mapping, lookup, rowOf } = sources;
+  const { root, given, mapping, backend } = sources;
   const parameters = new Map<unknown, string>(root.namedParameters().map(([path, p]) => [p, path]));
   return (owner, sighting, args, order) => {
     if (sighting.kind === 'module') {
       const module = root.getSubmodule(sighting.target);
       const qconfig = module.qconfig ?? null;
-      const row = lookup(module);
+      const row = backend.patternOf(module);
       if (!row?.static && !row?.custom)
         return float(qconfig, 'no static form of this class on its own', null);
       if (!qconfig) return float(qconfig, 'its qconfig is null', null);
@@ -35,7 +34,13 @@ export function treatmentFor(sources: TreatmentSources): Decide {
     const own = given.get(owner);
     const qconfig =
       own === undefined ? mapping.qconfigFor({ path: owner, type: sighting.target, order }) : own;
-    return operatorTreatment(sighting, rowOf(sighting.target) as Pattern, qconfig, parameters, args);
+    return operatorTreatment(
+      sighting,
+      backend.operatorPatternOf(sighting.target) as Pattern,
+      qconfig,
+      parameters,
+      args,
+    );
   };
 }
 

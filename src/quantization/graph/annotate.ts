@@ -130,7 +130,7 @@ function annotateRow(
   const [source, ...others] = tensors;
   if (row.output === 'kept' && !annotations.get(source)?.output)
     return { reason: 'what goes in is float', fix: null };
-  const withNumber = row.operator?.withNumber !== undefined && tensors.length === 1;
+  const withNumber = row.operator?.withNumber !== undefined && !(first.args[1] instanceof Node);
   const own = new QuantizationSpec(qconfig.activation);
   const reuse = isReuseInputQConfig(qconfig);
   const isShared = row.output === 'shared' || row.output === 'kept' || withNumber || reuse;
