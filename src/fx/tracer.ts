@@ -18,6 +18,8 @@ export interface TracerOptions {
   readonly isLeaf: (module: AnyModule, path: string) => boolean;
   /** Record functions made by `wrap` as one node; false traces through them. */
   readonly keepWrapped: boolean;
+  /** What messages say about keeping a module out of the trace; how `symbolicTrace` does it where not given. */
+  readonly leafAdvice?: string;
 }
 
 /** What a run left behind. */
@@ -124,7 +126,7 @@ export class Tracer implements Interpreter, TraceGuard {
       expected: 'a computation that does not look at elements while it is traced',
       got: what,
       fix: this.#options.keepWrapped
-        ? 'Write it with operators (where, clamp, …) that return new tensors, make the module a leaf with leafModules, or wrap() the function.'
+        ? `Write it with operators (where, clamp, …) that return new tensors, ${this.#options.leafAdvice ?? 'make the module a leaf with leafModules'}, or wrap() the function.`
         : 'Write it with operators (where, clamp, …) that return new tensors.',
     });
   }

@@ -3,6 +3,7 @@ import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import { patternLookup, quantizedClasses } from '../quantization/backend/patterns.ts';
 import { recordedOperators } from '../quantization/define-by-run/notes.ts';
+import { graphCalls } from '../quantization/graph/calls.ts';
 import { recordedReason } from '../quantization/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
 
@@ -18,7 +19,8 @@ export interface CoverageRow {
 /**
  * Lists the modules that compute, with what `prepare` or `convert` made of them: quantized, observed, or float and why.
  * Containers are left out; so are observers. The reasons are those that `strict` makes errors of. Of models under
- * define-by-run quantization, operators follow, under the path of the module that calls them.
+ * define-by-run quantization, operators follow, under the path of the module that calls them; of graphs, every call is listed in
+ * the order it runs.
  *
  * @param patterns The rows of your own that were given to `prepare` and `convert`.
  * @example
@@ -27,7 +29,15 @@ export interface CoverageRow {
 export function coverage(model: AnyModule, patterns: readonly Pattern[] = []): CoverageRow[] {
   const rows: CoverageRow[] = [];
   const quantized = quantizedClasses(patterns);
+  const graphs: string[] = [];
   for (const [path, module] of model.namedModules()) {
+    if (graphs.some((graph) => graph === '' || path.startsWith(`${graph}.`))) continue;
+    const calls = graphCalls(module, patterns);
+    if (calls) {
+      graphs.push(path);
+      for (const call of calls) rows.push({ ...call, path: [path, call.path].filter(Boolean).join('.') });
+      continue;
+    }
     if (module instanceof ObserverBase || path.split('.').includes('activation_post_process')) continue;
     if (quantized.has(module.constructor)) {
       rows.push({ path, type: module.typeName, status: 'quantized', reason: recordedReason(module) ?? '' });

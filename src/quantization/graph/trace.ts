@@ -48,7 +48,14 @@ export function traceForQuantization(
     if (names.has(path) || classes.has(module.constructor)) return true;
     return isLeafModule(module) && !(module instanceof QuantStub || module instanceof DeQuantStub);
   };
-  const { graph, constants } = traceGraph(root, exampleInputs, { fn, isLeaf, keepWrapped: true, batchDim });
+  const { graph, constants } = traceGraph(root, exampleInputs, {
+    fn,
+    isLeaf,
+    keepWrapped: true,
+    batchDim,
+    leafAdvice:
+      'keep the module float with PrepareCustomConfig.setNonTraceableModuleNames, quantize the parts of the model one by one or with prepareDbr',
+  });
   const module = new GraphModule<any, any>(root, graph, { constants });
   for (const name of custom.preservedAttributes) preserve(root, module, name, fn);
   return { module, types: new Map(root.namedModules().map(([path, m]) => [path, m.constructor])) };
