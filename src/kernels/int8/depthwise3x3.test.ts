@@ -86,7 +86,7 @@ describe.runIf(exact)('depthwise 3×3 without a table', () => {
             groups: channels,
             weightZeroPoints: new Int32Array(channels),
           };
-          const sums = writePanels(heap, panels, format, weights);
+          const sums = writePanels(engine, panels, format, weights);
           const quantization = { bias, inputScale, inputZeroPoint, weightScales, output };
           const { biases, scales } = foldQuantization('test', quantization);
           writePanelHeaders(heap, panels, format, foldZeroPoint(biases, inputZeroPoint, sums), scales);

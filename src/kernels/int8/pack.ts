@@ -15,6 +15,8 @@ import {
 export interface ConvWeights {
   /** `[outChannels][taps][inChannelsPerGroup]`, channels last (PyTorch's OIHW permuted to OHWI). */
   readonly weight: Int8Array | Uint8Array;
+  /** The weights are `[outChannels][inChannelsPerGroup][taps]` instead, which is PyTorch's own order. */
+  readonly channelsFirst?: boolean;
   readonly outChannels: number;
   /** Product of the spatial kernel sizes; 1 for a linear layer. */
   readonly taps: number;
@@ -431,6 +433,6 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
   }
   const format = panelFormat(weights, engine.exactDot8);
   const panels = engine.alloc(panelsBytes(format), 'packed');
-  const sums = writePanels(engine.heap, panels.ptr, format, weights);
+  const sums = writePanels(engine, panels.ptr, format, weights);
   return new PackedConvWeights(weights, format, sums, panels, engine);
 }

@@ -117,11 +117,3 @@ export function paddedChannel(format: PanelFormat, outChannels: number, channel:
   const group = Math.floor(channel / perGroup);
   return group * format.panelsPerGroup * format.columns + (channel - group * perGroup);
 }
-
-/** Position of a weight inside its panel, in weights from the end of the bias. */
-export function weightIndex(format: PanelFormat, column: number, slot: number, channel: number): number {
-  const { columns, step } = format;
-  if (format.depthwise) return (Math.floor(slot / step) * columns + column) * step + (slot % step);
-  const stepsPerSlot = Math.ceil(format.tapChannels / step);
-  return ((slot * stepsPerSlot + Math.floor(channel / step)) * columns + column) * step + (channel % step);
-}

@@ -1,41 +1,105 @@
 import { ArgumentError } from '../../core/errors.ts';
 import { roundHalfEven } from '../../core/math.ts';
-import type { Heap } from '../engine.ts';
+import type { Engine, Heap } from '../engine.ts';
 import type { ConvQuantization, ConvWeights } from './pack.ts';
-import { type PanelFormat, paddedChannel, panelsBytes, weightIndex } from './panel-format.ts';
+import { type PanelFormat, paddedChannel, panelsBytes } from './panel-format.ts';
 
 /**
  * Writes weights as panels to an address: everything but the headers, which are left zero.
  *
  * @returns Σ(w − zero point) per output channel, what an input zero point of one adds to an accumulator.
  */
-export function writePanels(heap: Heap, ptr: number, format: PanelFormat, weights: ConvWeights): Int32Array {
-  if (format.direct) return writeDirectPanels(heap, ptr, format, weights);
-  const { weight, outChannels, taps, inChannelsPerGroup, weightZeroPoints } = weights;
-  const { columns, panelBytes, tapChannels } = format;
+export function writePanels(
+  engine: Engine,
+  ptr: number,
+  format: PanelFormat,
+  weights: ConvWeights,
+): Int32Array {
+  if (format.direct) return writeDirectPanels(engine.heap, ptr, format, weights);
+  return (format.depthwise ? writeDepthwisePanels : writeProductPanels)(engine, ptr, format, weights);
+}
+
+/** Where the weight of channel k in slot t stands within its row, at `[t * tapChannels + k]`. */
+function rowOffsets({ tapChannels, mergedTaps }: PanelFormat, weights: ConvWeights): Int32Array {
+  const { taps, inChannelsPerGroup: channels, channelsFirst = false } = weights;
+  const offsets = new Int32Array(taps * channels);
+  if (!channelsFirst) return offsets.map((_, i) => i);
+  for (let i = 0; i < offsets.length; i++) {
+    const k = i % tapChannels;
+    const tap = Math.floor(i / tapChannels) * mergedTaps + Math.floor(k / channels);
+    offsets[i] = (k % channels) * taps + tap;
+  }
+  return offsets;
+}
+
+/** Panels of the convolution kernels, a group at a time. */
+function writeProductPanels(
+  engine: Engine,
+  ptr: number,
+  format: PanelFormat,
+  weights: ConvWeights,
+): Int32Array {
+  const { weight, outChannels, weightZeroPoints } = weights;
+  const { weightType, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes } = format;
+  const { s8_pack_panels, s16_pack_panels } = engine.kernels;
+  const pack = weightType === 's8' ? s8_pack_panels : s16_pack_panels;
+  const offsets = rowOffsets(format, weights);
+  const rows = outChannels / panelGroups;
+  const flip = weight instanceof Int8Array ? 128 : 0;
+  return engine.scratch((take) => {
+    const from = take(weight.length);
+    const [places, zeroPoints, sums] = [
+      take(4 * offsets.length),
+      take(4 * outChannels),
+      take(4 * outChannels),
+    ];
+    const { heap } = engine;
+    (flip ? heap.i8 : heap.u8).set(weight, from);
+    heap.i32.set(offsets, places >> 2);
+    heap.i32.set(Int32Array.from(weightZeroPoints), zeroPoints >> 2);
+    for (let g = 0; g < panelGroups; g++) {
+      const first = g * rows;
+      pack(
+        0,
+        panelsPerGroup,
+        from + first * offsets.length,
+        offsets.length,
+        places,
+        slots,
+        tapChannels,
+        flip,
+        zeroPoints + 4 * first,
+        rows,
+        ptr + g * panelsPerGroup * panelBytes,
+        panelBytes,
+        sums + 4 * first,
+      );
+    }
+    return heap.i32.slice(sums >> 2, (sums >> 2) + outChannels);
+  });
+}
+
+/** Panels of the depthwise kernels that read through a table; one input channel a row. */
+function writeDepthwisePanels(
+  { heap }: Engine,
+  ptr: number,
+  format: PanelFormat,
+  weights: ConvWeights,
+): Int32Array {
+  const { weight, outChannels, taps, weightZeroPoints } = weights;
+  const { columns, panelBytes, step } = format;
   heap.u8.fill(0, ptr, ptr + panelsBytes(format));
   const sums = new Int32Array(outChannels);
-  // Where each weight of a row goes is the same in every row but for its column.
-  const rowLength = taps * inChannelsPerGroup;
-  const offsets = new Int32Array(rowLength);
-  const slots = rowLength / tapChannels;
-  for (let slot = 0; slot < slots; slot++) {
-    for (let k = 0; k < tapChannels; k++) offsets[slot * tapChannels + k] = weightIndex(format, 0, slot, k);
-  }
   const wide = format.weightType === 's16';
   const memory = wide ? heap.i16 : heap.i8;
   for (let c = 0; c < outChannels; c++) {
-    const padded = paddedChannel(format, outChannels, c);
-    const start = ptr + Math.floor(padded / columns) * panelBytes + 4 * columns;
-    const base = (wide ? start >> 1 : start) + (padded % columns) * format.step;
-    const zeroPoint = weightZeroPoints[c];
-    let sum = 0;
-    for (let i = 0, from = c * rowLength; i < rowLength; i++, from++) {
-      const value = weight[from] - zeroPoint;
-      memory[base + offsets[i]] = value;
-      sum += value;
+    const start = ptr + Math.floor(c / columns) * panelBytes + 4 * columns;
+    for (let tap = 0; tap < taps; tap++) {
+      const value = weight[c * taps + tap] - weightZeroPoints[c];
+      const place = (Math.floor(tap / step) * columns + (c % columns)) * step + (tap % step);
+      memory[(wide ? start >> 1 : start) + place] = value;
+      sums[c] += value;
     }
-    sums[c] = sum;
   }
   return sums;
 }

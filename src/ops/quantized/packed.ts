@@ -2,7 +2,7 @@ import { ArgumentError, DTypeError, ShapeError } from '../../core/errors.ts';
 import { product } from '../../core/math.ts';
 import { type ConvWeights, type PackedConvWeights, packConvWeights } from '../../kernels/int8/pack.ts';
 import { isPerChannel } from '../../tensor/qparams.ts';
-import { channelsLastStrides, formatShape } from '../../tensor/shape.ts';
+import { formatShape } from '../../tensor/shape.ts';
 import { requireQuantized, type Tensor } from '../../tensor/tensor.ts';
 import type { ConvGeometry } from '../signatures/layer.ts';
 
@@ -96,12 +96,13 @@ export class PackedWeights {
     return this.#dynamicPanel;
   }
 
-  /** Sizes and zero points as the kernels want them; `weight` is the tensor's storage as it is, good for its type alone. */
-  convSizes(floatOutput: boolean): ConvWeights {
+  /** The weights as the kernels take them. */
+  convWeights(floatOutput: boolean): ConvWeights {
     const { weight, geometry } = this;
     const [outChannels, inChannelsPerGroup] = weight.shape;
     return {
-      weight: weight.storage as Int8Array | Uint8Array,
+      weight: weight.data as Int8Array | Uint8Array,
+      channelsFirst: true,
       outChannels,
       taps: product(this.kernelSize),
       contiguousTaps: geometry?.dilation.at(-1) === 1 ? this.kernelSize.at(-1) : 1,
@@ -110,14 +111,6 @@ export class PackedWeights {
       weightZeroPoints: this.#zeroPoints,
       floatOutput,
     };
-  }
-
-  /** {@link convSizes} with each output channel as taps × input channels, which is the channels-last order of the weight. */
-  convWeights(floatOutput: boolean): ConvWeights {
-    const { weight } = this;
-    const sizes = this.convSizes(floatOutput);
-    const storage = sizes.taps === 1 ? weight.data : weight.layOut(channelsLastStrides(weight.shape));
-    return { ...sizes, weight: storage as Int8Array | Uint8Array };
   }
 
   #pack(floatOutput: boolean): PackedConvWeights {

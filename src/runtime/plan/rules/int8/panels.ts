@@ -23,7 +23,7 @@ export interface Panels {
 
 /** The panel layout that packed weights get on this engine. */
 export function formatOf(packed: PackedWeights, builder: PlanBuilder): PanelFormat {
-  const format = panelFormat(packed.convSizes(false), builder.engine.exactDot8);
+  const format = panelFormat(packed.convWeights(false), builder.engine.exactDot8);
   const { geometry, kernelSize } = packed;
   const direct =
     format.depthwise &&
@@ -49,7 +49,7 @@ export function panelsFor(
   const key = `panels ${name} ${input.scale} ${input.zeroPoint} ${output.scale}`;
   const block = builder.constants.get(key, panelsBytes(format), (ptr) => {
     const { heap } = builder.engine;
-    const sums = writePanels(heap, ptr, format, packed.convWeights(false));
+    const sums = writePanels(builder.engine, ptr, format, packed.convWeights(false));
     const { biases, scales } = foldQuantization('jit.Program', {
       bias: packed.bias && (packed.bias.data as Float32Array),
       inputScale: input.scale,
