@@ -180,6 +180,15 @@ describe('examples', () => {
       const [half_, dynamic_, fixed_] = [half, dynamic, fixed].map((row) => Number.parseFloat(row[5]));
       expect([half_ < 52, dynamic_ < 27, fixed_ < 28]).toEqual([true, true, true]);
     },
+    'sensitivity.ts': () => {
+      const stdout = run('sensitivity.ts');
+      expect(stdout).toMatch(/^features\.0 +Conv2d \+ BatchNorm2d \+ ReLU +QuantizedConvReLU2d +[\d.]+ dB/m);
+      expect(stdout).toContain('returned to float: classifier.1');
+      const [float, int8, returned] = lastTable(stdout);
+      expect(Number.parseFloat(float[1])).toBeGreaterThan(60);
+      expect(Number.parseFloat(returned[3]), 'dB').toBeGreaterThan(Number.parseFloat(int8[3]) + 5);
+      expect(Number.parseFloat(returned[2]), 'agreement').toBeGreaterThan(Number.parseFloat(int8[2]));
+    },
     'cnn-static.ts': () => {
       const stdout = run('cnn-static.ts');
       for (const layer of ['quant', 'conv1', 'conv2', 'fc1', 'fc2', 'dequant'])
