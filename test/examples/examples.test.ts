@@ -57,8 +57,7 @@ describe('examples', () => {
     },
     'mlp-qat.ts': () => {
       const stdout = run('mlp-qat.ts');
-      const [, decibels] = /simulated against computed: ([\d.]+) dB/.exec(stdout) as RegExpExecArray;
-      expect(Number(decibels)).toBeGreaterThan(45);
+      expect(stdout).toMatch(/^simulated against computed: 0 of 10000 results differ$/m);
       const [float, afterwards, trained] = lastTable(stdout);
       expect(Number.parseFloat(float[1])).toBeGreaterThan(75);
       expect(Number.parseFloat(afterwards[2]), 'agreement').toBeGreaterThan(97);
