@@ -188,6 +188,21 @@ describe('examples', () => {
       expect(Number.parseFloat(returned[3]), 'dB').toBeGreaterThan(Number.parseFloat(int8[3]) + 5);
       expect(Number.parseFloat(returned[2]), 'agreement').toBeGreaterThan(Number.parseFloat(int8[2]));
     },
+    'slides-table.ts': () => {
+      const [resnet, mobilenet, bert] = lastTable(run('slides-table.ts'));
+      expect([resnet, mobilenet, bert].map((row) => row.slice(0, 2))).toEqual([
+        ['ResNet-50', 'static'],
+        ['MobileNetV2', 'QAT'],
+        ['BERT', 'dynamic'],
+      ]);
+      const megabytes = (row: string[]): number[] => row[4].split(' → ').map(Number);
+      for (const row of [resnet, mobilenet]) expect(megabytes(row)[1] / megabytes(row)[0]).toBeLessThan(0.31);
+      // Its words stay float.
+      expect(megabytes(bert)[0] - megabytes(bert)[1]).toBeGreaterThan(9);
+      expect(Number.parseFloat(resnet[5])).toBeGreaterThan(27);
+      expect(mobilenet[5]).toMatch(/^0 of 80 differ/);
+      expect(Number.parseFloat(bert[5])).toBeGreaterThan(33);
+    },
     'cnn-static.ts': () => {
       const stdout = run('cnn-static.ts');
       for (const layer of ['quant', 'conv1', 'conv2', 'fc1', 'fc2', 'dequant'])
