@@ -63,6 +63,10 @@ describe.runIf(present)('characters of Shakespeare, LSTM', () => {
       // 40,000 steps of feedback turn a last bit into another integer here and there.
       expect(Math.abs(q - want.int8)).toBeLessThan(5e-4);
       expect(Math.abs(h - want.float)).toBeLessThan(1e-4);
+      if (name === 'restored') continue;
+      // What PyTorch reaches elsewhere on the same characters.
+      expect(Math.abs(float - 1.8251)).toBeLessThan(0.002);
+      expect(Math.abs(q - 1.8247)).toBeLessThan(0.002);
     }
     expect(sizes(model, int8)).toBeLessThan(0.3);
     expect(sizes(model, half)).toBeLessThan(0.53);

@@ -18,8 +18,12 @@ import { assertValidQConfig } from '../../qconfig.ts';
 import { observeWeight, plainBias, quantizeWeight } from '../weights.ts';
 import { PackedLayer } from './packed-layer.ts';
 
+type Rank = 1 | 2 | 3;
+
 /** What quantized transposed convolutions of every rank share. */
 export abstract class QuantizedConvTranspose extends PackedLayer<PackedTransposedWeights> {
+  /** Spatial dimensions. */
+  readonly rank: Rank;
   readonly inChannels: number;
   readonly outChannels: number;
   readonly kernelSize: readonly number[];
@@ -30,13 +34,14 @@ export abstract class QuantizedConvTranspose extends PackedLayer<PackedTranspose
   readonly groups: number;
 
   constructor(
-    rank: number,
+    rank: Rank,
     inChannels: number,
     outChannels: number,
     kernelSize: Sizes,
     options: ConvTransposeOptions,
   ) {
     super();
+    this.rank = rank;
     const spread = (argument: string, v: Sizes): readonly number[] =>
       perDimension(new.target.name, argument, v, rank);
     this.inChannels = inChannels;
@@ -50,6 +55,15 @@ export abstract class QuantizedConvTranspose extends PackedLayer<PackedTranspose
     const shape = [inChannels, outChannels / this.groups, ...this.kernelSize];
     const weight = noGrad(() => dispatch('quantizePerTensor', zeros(shape), 1, 0, 'qint8'));
     this.packed = this.pack(weight, options.bias === false ? null : zeros([outChannels]));
+  }
+
+  /** PyTorch's own spelling. */
+  override get typeName(): string {
+    return `QuantizedConvTranpose${this.rank}d`;
+  }
+
+  forward(x: Tensor): Tensor {
+    return dispatch(`quantized::conv_transpose${this.rank}d`, x, this.packed, this.scale, this.zeroPoint);
   }
 
   override extraRepr(): string {
@@ -132,15 +146,6 @@ export class ConvTranspose1d extends QuantizedConvTranspose {
   static fromFloat(module: AnyModule): ConvTranspose1d {
     return adopt(ConvTranspose1d, module);
   }
-
-  /** PyTorch's own spelling. */
-  override get typeName(): string {
-    return 'QuantizedConvTranpose1d';
-  }
-
-  forward(x: Tensor): Tensor {
-    return dispatch('quantized::conv_transpose1d', x, this.packed, this.scale, this.zeroPoint);
-  }
 }
 
 /**
@@ -163,15 +168,6 @@ export class ConvTranspose2d extends QuantizedConvTranspose {
   static fromFloat(module: AnyModule): ConvTranspose2d {
     return adopt(ConvTranspose2d, module);
   }
-
-  /** PyTorch's own spelling. */
-  override get typeName(): string {
-    return 'QuantizedConvTranpose2d';
-  }
-
-  forward(x: Tensor): Tensor {
-    return dispatch('quantized::conv_transpose2d', x, this.packed, this.scale, this.zeroPoint);
-  }
 }
 
 /**
@@ -190,14 +186,5 @@ export class ConvTranspose3d extends QuantizedConvTranspose {
 
   static fromFloat(module: AnyModule): ConvTranspose3d {
     return adopt(ConvTranspose3d, module);
-  }
-
-  /** PyTorch's own spelling. */
-  override get typeName(): string {
-    return 'QuantizedConvTranpose3d';
-  }
-
-  forward(x: Tensor): Tensor {
-    return dispatch('quantized::conv_transpose3d', x, this.packed, this.scale, this.zeroPoint);
   }
 }

@@ -2,9 +2,7 @@ import {
   BatchNorm2d as FloatBatchNorm2d,
   BatchNorm3d as FloatBatchNorm3d,
   GroupNorm as FloatGroupNorm,
-  InstanceNorm1d as FloatInstanceNorm1d,
-  InstanceNorm2d as FloatInstanceNorm2d,
-  InstanceNorm3d as FloatInstanceNorm3d,
+  InstanceNorm as FloatInstanceNorm,
   LayerNorm as FloatLayerNorm,
   type GroupNormOptions,
   type LayerNormOptions,
@@ -256,14 +254,51 @@ export class GroupNorm extends FloatGroupNorm {
   }
 }
 
-type FloatInstanceNorm = FloatInstanceNorm1d | FloatInstanceNorm2d | FloatInstanceNorm3d;
-type QuantizedInstanceNorm = InstanceNorm1d | InstanceNorm2d | InstanceNorm3d;
+/**
+ * What the quantized instance normalizations share: gain and shift stay float, statistics are those of the input.
+ * Source: `torch.ao.nn.quantized.InstanceNorm2d` and its siblings.
+ */
+abstract class QuantizedInstanceNorm extends FloatInstanceNorm {
+  scale: number;
+  zeroPoint: number;
 
-/** What a quantized instance norm is made of: gain, shift, output parameters and options. */
-type InstanceNormArgs = ConstructorParameters<typeof InstanceNorm2d>;
+  constructor(
+    numFeatures: number,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    scale: number,
+    zeroPoint: number,
+    options: NormOptions = {},
+  ) {
+    super(numFeatures, options);
+    this.weight = frozen(weight);
+    this.bias = frozen(bias);
+    this.scale = scale;
+    this.zeroPoint = zeroPoint;
+  }
+
+  override get typeName(): string {
+    return `QuantizedInstanceNorm${this.spatialRank()}d`;
+  }
+
+  override normalize(x: Tensor): Tensor {
+    const { weight, bias, eps, scale, zeroPoint } = this;
+    return dispatch('quantized::instance_norm', x, weight, bias, eps, scale, zeroPoint);
+  }
+
+  override saveToStateDict(into: StateDict, prefix: string): void {
+    super.saveToStateDict(into, prefix);
+    saveOutputQParams(this, into, prefix);
+  }
+
+  override loadFromStateDict(loader: StateLoader, prefix: string): void {
+    super.loadFromStateDict(loader, prefix);
+    loadOutputQParams(this, loader, prefix);
+  }
+}
 
 function adoptInstance<Q extends QuantizedInstanceNorm>(
-  create: new (...args: InstanceNormArgs) => Q,
+  create: new (...args: ConstructorParameters<typeof QuantizedInstanceNorm>) => Q,
   module: FloatInstanceNorm,
 ): Q {
   const fn = `Quantized${create.name}.fromFloat`;
@@ -272,136 +307,35 @@ function adoptInstance<Q extends QuantizedInstanceNorm>(
   return new create(numFeatures, weight, bias, scale, zeroPoint, { eps, momentum, affine });
 }
 
-function normalizeInstances(m: QuantizedInstanceNorm, x: Tensor): Tensor {
-  const { weight, bias, eps, scale, zeroPoint } = m;
-  return dispatch('quantized::instance_norm', x, weight, bias, eps, scale, zeroPoint);
-}
-
 /** Instance normalization of quantized [N, C, L], or without batch. Source: `torch.ao.nn.quantized.InstanceNorm1d`. */
-export class InstanceNorm1d extends FloatInstanceNorm1d {
-  scale: number;
-  zeroPoint: number;
-
-  constructor(
-    numFeatures: number,
-    weight: Tensor | null,
-    bias: Tensor | null,
-    scale: number,
-    zeroPoint: number,
-    options: NormOptions = {},
-  ) {
-    super(numFeatures, options);
-    this.weight = frozen(weight);
-    this.bias = frozen(bias);
-    this.scale = scale;
-    this.zeroPoint = zeroPoint;
-  }
-
-  static fromFloat(module: FloatInstanceNorm1d): InstanceNorm1d {
+export class InstanceNorm1d extends QuantizedInstanceNorm {
+  static fromFloat(module: FloatInstanceNorm): InstanceNorm1d {
     return adoptInstance(InstanceNorm1d, module);
   }
 
-  override get typeName(): string {
-    return 'QuantizedInstanceNorm1d';
-  }
-
-  override normalize(x: Tensor): Tensor {
-    return normalizeInstances(this, x);
-  }
-
-  override saveToStateDict(into: StateDict, prefix: string): void {
-    super.saveToStateDict(into, prefix);
-    saveOutputQParams(this, into, prefix);
-  }
-
-  override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    super.loadFromStateDict(loader, prefix);
-    loadOutputQParams(this, loader, prefix);
+  spatialRank(): number {
+    return 1;
   }
 }
 
-/** {@link InstanceNorm1d} of quantized [N, C, H, W]. Source: `torch.ao.nn.quantized.InstanceNorm2d`. */
-export class InstanceNorm2d extends FloatInstanceNorm2d {
-  scale: number;
-  zeroPoint: number;
-
-  constructor(
-    numFeatures: number,
-    weight: Tensor | null,
-    bias: Tensor | null,
-    scale: number,
-    zeroPoint: number,
-    options: NormOptions = {},
-  ) {
-    super(numFeatures, options);
-    this.weight = frozen(weight);
-    this.bias = frozen(bias);
-    this.scale = scale;
-    this.zeroPoint = zeroPoint;
-  }
-
-  static fromFloat(module: FloatInstanceNorm2d): InstanceNorm2d {
+/** Instance normalization of quantized [N, C, H, W], or without batch. Source: `torch.ao.nn.quantized.InstanceNorm2d`. */
+export class InstanceNorm2d extends QuantizedInstanceNorm {
+  static fromFloat(module: FloatInstanceNorm): InstanceNorm2d {
     return adoptInstance(InstanceNorm2d, module);
   }
 
-  override get typeName(): string {
-    return 'QuantizedInstanceNorm2d';
-  }
-
-  override normalize(x: Tensor): Tensor {
-    return normalizeInstances(this, x);
-  }
-
-  override saveToStateDict(into: StateDict, prefix: string): void {
-    super.saveToStateDict(into, prefix);
-    saveOutputQParams(this, into, prefix);
-  }
-
-  override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    super.loadFromStateDict(loader, prefix);
-    loadOutputQParams(this, loader, prefix);
+  spatialRank(): number {
+    return 2;
   }
 }
 
-/** {@link InstanceNorm1d} of quantized [N, C, D, H, W]. Source: `torch.ao.nn.quantized.InstanceNorm3d`. */
-export class InstanceNorm3d extends FloatInstanceNorm3d {
-  scale: number;
-  zeroPoint: number;
-
-  constructor(
-    numFeatures: number,
-    weight: Tensor | null,
-    bias: Tensor | null,
-    scale: number,
-    zeroPoint: number,
-    options: NormOptions = {},
-  ) {
-    super(numFeatures, options);
-    this.weight = frozen(weight);
-    this.bias = frozen(bias);
-    this.scale = scale;
-    this.zeroPoint = zeroPoint;
-  }
-
-  static fromFloat(module: FloatInstanceNorm3d): InstanceNorm3d {
+/** Instance normalization of quantized [N, C, D, H, W], or without batch. Source: `torch.ao.nn.quantized.InstanceNorm3d`. */
+export class InstanceNorm3d extends QuantizedInstanceNorm {
+  static fromFloat(module: FloatInstanceNorm): InstanceNorm3d {
     return adoptInstance(InstanceNorm3d, module);
   }
 
-  override get typeName(): string {
-    return 'QuantizedInstanceNorm3d';
-  }
-
-  override normalize(x: Tensor): Tensor {
-    return normalizeInstances(this, x);
-  }
-
-  override saveToStateDict(into: StateDict, prefix: string): void {
-    super.saveToStateDict(into, prefix);
-    saveOutputQParams(this, into, prefix);
-  }
-
-  override loadFromStateDict(loader: StateLoader, prefix: string): void {
-    super.loadFromStateDict(loader, prefix);
-    loadOutputQParams(this, loader, prefix);
+  spatialRank(): number {
+    return 3;
   }
 }
