@@ -98,6 +98,15 @@ const images: [string, () => AnyModule][] = [
     'sixteen channels to a tile',
     () => new nn.Sequential(new nn.Conv2d(6, 16, 1), new nn.Conv2d(16, 24, 3, { padding: 1 })),
   ],
+  [
+    'tiles with a normalization and ReLU',
+    () =>
+      new nn.Sequential(
+        new nn.Conv2d(6, 16, 1),
+        normalized(new nn.Conv2d(16, 16, 3, { padding: 2 }), 16),
+        new nn.ReLU(),
+      ),
+  ],
   ['a normalization in the weights', () => normalized(new nn.Conv2d(6, 8, 3), 8)],
   [
     'a normalization and a bounded ReLU',
@@ -223,6 +232,24 @@ describe('float operators', () => {
         'linear',
       ]);
     }
+  });
+
+  test('3×3 windows over enough pixels run on tiles, residual additions with them', () => {
+    class Block extends Module {
+      conv: nn.Conv2d = new nn.Conv2d(16, 16, 3, { padding: 1 });
+      forward(x: Tensor): Tensor {
+        return ops.relu(this.conv(ops.relu(this.conv(x))).add(x));
+      }
+    }
+    const program = trace(new Block(), [randn([2, 16, 13, 15])]);
+    for (const n of [1, 2, 7]) {
+      check(program, randn([n, 16, 13, 15]).contiguous('channelsLast'));
+      check(program, randn([n, 16, 13, 15]));
+    }
+    const large = randn([3, 16, 70, 91]).contiguous('channelsLast');
+    check(program, large);
+    const used = planned(program, large).plan.steps.map((step) => step.op);
+    expect(used).toEqual(['frame', 'convolution on tiles', 'frame', 'convolution on tiles']);
   });
 
   test('numbers that name no row of a table are refused as the eager operator refuses them', () => {

@@ -1,3 +1,4 @@
+import { f32_igemm } from "./f32_igemm";
 import { clampLanes } from "./f32_simd";
 
 // Winograd's minimal filtering for 3×3 windows, F(2×2, 3×3): a tile of 4×4 pixels and a filter become 16 numbers each, whose products
@@ -46,11 +47,19 @@ function rowOfFour(t0: v128, t1: v128, t2: v128, t3: v128, dst: usize, planeByte
   v128.store(dst + 3 * planeBytes, f32x4.sub(t1, t3));
 }
 
+// @ts-ignore: decorator
+@inline
+function putResult(to: usize, x: v128, extra: usize, lower: v128, upper: v128): void {
+  v128.store(to, clampLanes(extra ? f32x4.add(x, v128.load(to + extra)) : x, lower, upper));
+}
+
 /**
  * clamp(Aᵀ·m·A + bias) of every tile: its 2×2 results, to an image of `height` × `width` pixels that may end inside the last row or column of tiles.
+ * Where `extra` is not 0, it is the distance from there to another image that is added before the bounds apply.
  */
 export function f32_winograd_results(
   src: usize, planeBytes: usize, tilesY: i32, tilesX: i32, channels: i32, dst: usize, height: i32, width: i32, bias: usize, lo: f32, hi: f32,
+  extra: usize,
 ): void {
   const lower = f32x4.splat(lo);
   const upper = f32x4.splat(hi);
@@ -77,14 +86,55 @@ export function f32_winograd_results(
         const u3 = f32x4.add(f32x4.add(m0, m1), m2), v3 = f32x4.sub(f32x4.sub(m1, m2), m3);
         const to = tile + c;
         const b = v128.load(bias + c);
-        v128.store(to, clampLanes(f32x4.add(f32x4.add(f32x4.add(u0, u1), u2), b), lower, upper));
-        if (right) v128.store(to + pixel, clampLanes(f32x4.add(f32x4.sub(f32x4.sub(u1, u2), u3), b), lower, upper));
+        putResult(to, f32x4.add(f32x4.add(f32x4.add(u0, u1), u2), b), extra, lower, upper);
+        if (right) putResult(to + pixel, f32x4.add(f32x4.sub(f32x4.sub(u1, u2), u3), b), extra, lower, upper);
         if (below) {
-          v128.store(to + rowBytes, clampLanes(f32x4.add(f32x4.add(f32x4.add(v0, v1), v2), b), lower, upper));
-          if (right) v128.store(to + rowBytes + pixel, clampLanes(f32x4.add(f32x4.sub(f32x4.sub(v1, v2), v3), b), lower, upper));
+          putResult(to + rowBytes, f32x4.add(f32x4.add(f32x4.add(v0, v1), v2), b), extra, lower, upper);
+          if (right) putResult(to + rowBytes + pixel, f32x4.add(f32x4.sub(f32x4.sub(v1, v2), v3), b), extra, lower, upper);
         }
       }
     }
+  }
+}
+
+/**
+ * A convolution on tiles, from frames to results, in strips of tile rows. `plan` holds i32s: tile rows of an image, tile columns, tile rows of a
+ * strip, strips of an image, channels in and out, height and width of the results; in bytes a frame row, a frame, a plane of pixels, a plane of
+ * products, and what a unit takes of `scratch`; strips of a unit, and of all images. A call uses the scratch of its first unit for all of them,
+ * so that it stays in cache.
+ */
+export function f32_winograd(
+  begin: i32, end: i32, plan: usize, frames: usize, rowTable: usize, outTable: usize, runTable: usize, scratch: usize, filters: usize, zeros: usize,
+  bias: usize, residual: usize, output: usize, lo: f32, hi: f32,
+): void {
+  const tilesY = load<i32>(plan), tilesX = load<i32>(plan, 4), stripRows = load<i32>(plan, 8), strips = load<i32>(plan, 12);
+  const inChannels = load<i32>(plan, 16), outChannels = load<i32>(plan, 20), height = load<i32>(plan, 24), width = load<i32>(plan, 28);
+  const rowBytes = <usize>load<i32>(plan, 32), frameBytes = <usize>load<i32>(plan, 36);
+  const pixelPlane = <usize>load<i32>(plan, 40), productPlane = <usize>load<i32>(plan, 44);
+  const pixels = scratch + <usize>begin * <usize>load<i32>(plan, 48);
+  const products = pixels + 16 * pixelPlane;
+  const filterPlane = <usize>(inChannels * outChannels) << 2;
+  const perUnit = load<i32>(plan, 52);
+  const last = min(end * perUnit, load<i32>(plan, 56));
+  for (let strip = begin * perUnit; strip < last; ++strip) {
+    const image = strip / strips;
+    const first = (strip - image * strips) * stripRows;
+    const rows = min(stripRows, tilesY - first);
+    const tiles = rows * tilesX;
+    f32_winograd_pixels(
+      frames + <usize>image * frameBytes + <usize>(2 * first) * rowBytes, rowBytes, rows, tilesX, inChannels, pixels, pixelPlane,
+    );
+    for (let plane: usize = 0; plane < 16; ++plane) {
+      f32_igemm(
+        tiles, rowTable, pixels + plane * pixelPlane, outTable, products + plane * productPlane, runTable, 1, inChannels,
+        filters + plane * filterPlane, <usize>inChannels << 5, outChannels, zeros, false, -Infinity, Infinity, tiles,
+      );
+    }
+    const out = output + (<usize>((image * height + 2 * first) * width * outChannels) << 2);
+    f32_winograd_results(
+      products, productPlane, rows, tilesX, outChannels, out, min(2 * rows, height - 2 * first), width, bias, lo, hi,
+      residual ? residual - output : 0,
+    );
   }
 }
 

@@ -4,7 +4,7 @@ import { PACKED_ROW_BYTES, panelCount, stageBias, stageRowTable } from './panels
 import type { ConvGeometryF32 } from './window.ts';
 
 /** Planes of a transformed tile: 4 × 4. */
-const PLANES = 16;
+export const WINOGRAD_PLANES = 16;
 
 /** Bytes of a filter of 3 × 3 taps. */
 const FILTER_BYTES = 36;
@@ -181,7 +181,7 @@ class TileFrame {
 }
 
 /** Distance of two planes: an odd number of cache lines, so that the sixteen do not compete for the same places in L1. */
-function planeDistance(bytes: number): number {
+export function planeDistance(bytes: number): number {
   return (Math.ceil(bytes / 128) * 2 + 1) * 64;
 }
 
@@ -280,11 +280,11 @@ function tileProduct(
 ): void {
   const { height, width } = result;
   const [k, n] = [source.channels, result.channels];
-  const grid = new TileGrid(batch, result, PLANES * (k + n) * 4);
+  const grid = new TileGrid(batch, result, WINOGRAD_PLANES * (k + n) * 4);
   const { kernels } = engine;
   engine.scratch((take) => {
     const filterBytes = k * n * 4;
-    const filters = take(PLANES * filterBytes);
+    const filters = take(WINOGRAD_PLANES * filterBytes);
     // The weight as it came is needed for the transform only.
     engine.scratch((inner) => {
       const raw = inner(weight.length * 4);
@@ -302,8 +302,8 @@ function tileProduct(
     const frame = new TileFrame(engine, take, grid, source, padding, 2);
     const sourcePlane = planeDistance(grid.blockTiles * k * 4);
     const resultPlane = planeDistance(grid.blockTiles * n * 4);
-    const pixels = take(PLANES * sourcePlane);
-    const results = take(PLANES * resultPlane);
+    const pixels = take(WINOGRAD_PLANES * sourcePlane);
+    const results = take(WINOGRAD_PLANES * resultPlane);
     const rowTable = stageRowTable(engine, take, grid.blockTiles, k * 4);
     const outTable = stageRowTable(engine, take, grid.blockTiles, n * 4);
     const runTable = stageRowTable(engine, take, 1, 0);
@@ -316,7 +316,7 @@ function tileProduct(
         const to = pixels + part.firstTile * k * 4;
         kernels.f32_winograd_pixels(frame.ptr, frame.rowBytes, part.rows, grid.columns, k, to, sourcePlane);
       }
-      for (let plane = 0; plane < PLANES; plane++) {
+      for (let plane = 0; plane < WINOGRAD_PLANES; plane++) {
         kernels.f32_igemm(
           tiles,
           rowTable,
@@ -351,6 +351,7 @@ function tileProduct(
           biases,
           min,
           max,
+          0,
         );
         const start = (part.image * height + 2 * part.fromRow) * width * n;
         out.set(engine.heap.f32.subarray(image >> 2, (image >> 2) + lines * width * n), start);
@@ -376,7 +377,7 @@ export function winogradWeightGradF32(
 ): void {
   const { batch, inChannels, outChannels } = g;
   const [height, width] = g.outSize;
-  const grid = new TileGrid(batch, { height, width }, PLANES * (inChannels + outChannels) * 4);
+  const grid = new TileGrid(batch, { height, width }, WINOGRAD_PLANES * (inChannels + outChannels) * 4);
   engine.scratch((take) => {
     const source = { height: g.inSize[0], width: g.inSize[1], channels: inChannels };
     const frame = new TileFrame(engine, take, grid, source, [g.padding[0], g.padding[1]], 2);
@@ -384,14 +385,14 @@ export function winogradWeightGradF32(
     const panelBytes = grid.blockTiles * PACKED_ROW_BYTES;
     const pixelPlane = planeDistance(grid.blockTiles * inChannels * 4);
     const gradPlane = planeDistance(panelCount(outChannels) * panelBytes);
-    const pixels = take(PLANES * pixelPlane);
-    const panels = take(PLANES * gradPlane);
+    const pixels = take(WINOGRAD_PLANES * pixelPlane);
+    const panels = take(WINOGRAD_PLANES * gradPlane);
     const rowTable = stageRowTable(engine, take, grid.blockTiles, inChannels * 4);
     const totalBytes = inChannels * outChannels * 4;
-    const total = take(PLANES * totalBytes);
+    const total = take(WINOGRAD_PLANES * totalBytes);
     const taps = take(out.length * 4);
     const { kernels, heap } = engine;
-    heap.u8.fill(0, total, total + PLANES * totalBytes);
+    heap.u8.fill(0, total, total + WINOGRAD_PLANES * totalBytes);
     grid.blocks((parts, tiles) => {
       for (const part of parts) {
         frame.fill(input, part);
@@ -417,7 +418,7 @@ export function winogradWeightGradF32(
           panelBytes,
         );
       }
-      for (let plane = 0; plane < PLANES; plane++) {
+      for (let plane = 0; plane < WINOGRAD_PLANES; plane++) {
         for (let tile = 0; tile < tiles; tile += STEP_BLOCK) {
           kernels.f32_outer(
             Math.min(STEP_BLOCK, tiles - tile),

@@ -2,6 +2,7 @@ import { product } from '../../../../core/math.ts';
 import type { Node } from '../../../../fx/node.ts';
 import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from '../../../../kernels/f32/panels.ts';
 import type { ConvGeometryF32 } from '../../../../kernels/f32/window.ts';
+import { planeDistance, WINOGRAD_PLANES } from '../../../../kernels/f32/winograd.ts';
 import { convProblem } from '../../../../ops/float/layer/conv.ts';
 import type { ConvGeometry } from '../../../../ops/signatures/layer.ts';
 import { channelsLastStrides } from '../../../../tensor/shape.ts';
@@ -57,7 +58,6 @@ interface Source {
   readonly at: Address;
   readonly image: number;
   readonly axes: Triple;
-  readonly padding: Triple;
 }
 
 /** The distances of a value's image, axes and channel, over three axes. */
@@ -69,9 +69,14 @@ function distances({ strides }: Value): { image: number; axes: Triple; channel: 
 function sourceOf(node: Node, builder: PlanBuilder, x: Value, g: Problem): Source {
   const { image, axes, channel } = distances(x);
   const apart = g.inChannels > 1 && channel !== 1;
-  if (!apart && g.padding.every((p) => p === 0)) return { at: addressOf(x), image, axes, padding: g.padding };
+  if (!apart && g.padding.every((p) => p === 0)) return { at: addressOf(x), image, axes };
+  return frameOf(node, builder, x, g, g.inSize.map((s, d) => s + 2 * g.padding[d]) as unknown as Triple);
+}
+
+/** Frames of `size` pixels that hold the images of a value behind `g.padding` zeros. */
+function frameOf(node: Node, builder: PlanBuilder, x: Value, g: Problem, size: Triple): Source {
+  const { image, axes, channel } = distances(x);
   const { inChannels, padding } = g;
-  const size = g.inSize.map((s, d) => s + 2 * padding[d]);
   const row = size[2] * inChannels;
   const block = builder.allocate(4 * g.batch * size[0] * size[1] * row);
   const plan = builder.table([
@@ -87,8 +92,7 @@ function sourceOf(node: Node, builder: PlanBuilder, x: Value, g: Problem): Sourc
     grain: 4,
   };
   builder.kernels(node, [call], { op: 'frame' });
-  const framed: Triple = [size[1] * row, row, inChannels];
-  return { at, image: size[0] * framed[0], axes: framed, padding: [0, 0, 0] };
+  return { at, image: size[0] * size[1] * row, axes: [size[1] * row, row, inChannels] };
 }
 
 /** Offsets of the windows of all results, in bytes from the source's first pixel. */
@@ -165,6 +169,100 @@ function groupPanels(
     });
   });
   return { block, offset: 0 };
+}
+
+/** Tiles of an image from which on their transforms pay, and tiles of a strip, which share L2 with their products. */
+const LEAST_TILES = 40;
+const STRIP_TILES = 64;
+
+/** Units that threads share: each has scratch of its own. */
+const MOST_UNITS = 16;
+
+/** How a 3×3 convolution is cut into tiles of 2×2 results; null where it has other windows, few channels or few pixels. */
+function tilesOf(
+  g: Problem,
+): { readonly rows: number; readonly columns: number; readonly stripRows: number } | null {
+  const windows = g.kernel.join() === '1,3,3' && [...g.stride, ...g.dilation].every((s) => s === 1);
+  const channels = [g.inChannels, g.outChannels].every((c) => c >= 16 && c % PANEL_COLUMNS === 0);
+  const [rows, columns] = [Math.ceil(g.outSize[1] / 2), Math.ceil(g.outSize[2] / 2)];
+  const flat = g.inSize[0] === 1 && g.outSize[0] === 1 && g.padding[0] === 0;
+  if (!windows || !channels || !flat || g.groups !== 1 || rows * columns < LEAST_TILES) return null;
+  return { rows, columns, stripRows: Math.max(1, Math.min(rows, Math.round(STRIP_TILES / columns))) };
+}
+
+/** The filters of a 3×3 convolution, transformed, as 16 planes of panels. */
+function tileFilters(
+  builder: PlanBuilder,
+  key: string,
+  weight: Tensor,
+  g: Problem,
+  epilogue: Epilogue,
+): Address {
+  const { inChannels, outChannels } = g;
+  const bytes = WINOGRAD_PLANES * inChannels * outChannels * 4;
+  const block = builder.constants.get(`tiles ${key}`, bytes + SLACK, (ptr) => {
+    staged(builder, weight, epilogue, (raw) =>
+      builder.engine.kernels.f32_winograd_filters(
+        raw,
+        36,
+        36 * inChannels,
+        false,
+        inChannels,
+        outChannels,
+        ptr,
+      ),
+    );
+  });
+  return { block, offset: 0 };
+}
+
+/** The call of a convolution on tiles, behind a step that frames its input. */
+function tiledCall(
+  node: Node,
+  builder: PlanBuilder,
+  x: Value,
+  out: Value,
+  g: Problem,
+  tiles: NonNullable<ReturnType<typeof tilesOf>>,
+  filters: Address,
+  bias: Address,
+  epilogue: Epilogue,
+): KernelCall {
+  const { rows, columns, stripRows } = tiles;
+  const { inChannels, outChannels } = g;
+  const frame = frameOf(node, builder, x, g, [1, 2 * rows + 2, 2 * columns + 2]);
+  const strips = Math.ceil(rows / stripRows);
+  const stripTiles = stripRows * columns;
+  const pixelPlane = planeDistance(stripTiles * inChannels * 4);
+  const productPlane = planeDistance(stripTiles * outChannels * 4);
+  const slot = WINOGRAD_PLANES * (pixelPlane + productPlane);
+  const all = strips * g.batch;
+  const perUnit = Math.ceil(all / MOST_UNITS);
+  const units = Math.ceil(all / perUnit);
+  const plan = builder.table([
+    ...[rows, columns, stripRows, strips, inChannels, outChannels, g.outSize[1], g.outSize[2]],
+    ...[4 * frame.axes[1], 4 * frame.image, pixelPlane, productPlane, slot, perUnit, all],
+  ]);
+  const { residual, lo, hi } = epilogue;
+  return {
+    kernel: 'f32_winograd',
+    args: [
+      ...(['begin', 'end', plan, frame.at] as const),
+      steps(builder, stripTiles, 4 * inChannels),
+      steps(builder, stripTiles, 4 * outChannels),
+      steps(builder, 1, 0),
+      { block: builder.allocate(units * slot), offset: 0 },
+      filters,
+      builder.floats(`zeros ${outChannels}`, outChannels, () => []),
+      bias,
+      residual ? addressOf(residual) : 0,
+      addressOf(out),
+      lo,
+      hi,
+    ],
+    units,
+    grain: 1,
+  };
 }
 
 /** Filters of one channel each, as [tap][channel] with rows of whole panels. */
@@ -244,6 +342,15 @@ const convolution: LoweringRule = (node, builder) => {
     const floats = biasFloats(builder, key, g.outChannels, bias, epilogue);
     const call = depthwiseCall(builder, key, pixels, out, weight, floats, g, epilogue);
     builder.kernels(node, [call], { op: 'depthwise convolution', macs });
+    bindEpilogue(node, builder, epilogue, out);
+    return true;
+  }
+  const tiles = tilesOf(g);
+  if (tiles) {
+    const filters = tileFilters(builder, key, weight, g, epilogue);
+    const floats = biasFloats(builder, key, g.outChannels, bias, epilogue);
+    const call = tiledCall(node, builder, x, out, g, tiles, filters, floats, epilogue);
+    builder.kernels(node, [call], { op: 'convolution on tiles', macs });
     bindEpilogue(node, builder, epilogue, out);
     return true;
   }
