@@ -133,6 +133,23 @@ describe('examples', () => {
       const [, percent] = /int8 takes ([\d.]+) % of float/.exec(stdout) as RegExpExecArray;
       expect(Number(percent)).toBeLessThan(27);
     },
+    'resnet18-graph.ts': () => {
+      const stdout = run('resnet18-graph.ts');
+      const rows = [...stdout.matchAll(/^\S+ +\S+ +(quantized|float) *$/gm)].map((m) => m[1]);
+      expect(rows).toHaveLength(32);
+      expect(new Set(rows)).toEqual(new Set(['quantized']));
+      expect(stdout.match(/quantized::add_relu/g)).toHaveLength(8);
+      const [float, reference] = [...stdout.matchAll(/: ([\d.]+) dB/g)].map((m) => Number(m[1]));
+      expect(float).toBeGreaterThan(25);
+      expect(reference).toBeGreaterThan(30);
+      expect(stdout).toMatch(/^1\d\.\d MB, loaded without classes, same numbers: true$/m);
+    },
+    'sequential-graph.ts': () => {
+      const stdout = run('sequential-graph.ts');
+      expect(stdout).toContain('(3): DynamicQuantizedLSTM(10, 10)');
+      expect(stdout).toContain('(2): QuantizedConvReLU1d(64, 128, kernel_size=(1,), stride=(1,), scale=');
+      expect(stdout.match(/eager and graph give the same numbers: true$/gm)).toHaveLength(2);
+    },
     'demucs-eager.ts': () => {
       const stdout = run('demucs-eager.ts');
       expect(stdout).toContain('(2): QuantizedConvTranpose1d(16, 1, kernel_size=(8,), stride=(4,)');
