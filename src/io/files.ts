@@ -34,7 +34,7 @@ export async function readFile(path: string | URL): Promise<Uint8Array> {
     }
     return new Uint8Array(await response.arrayBuffer());
   }
-  const fs = await import('node:fs/promises');
+  const fs = process.getBuiltinModule('node:fs/promises');
   try {
     const { buffer, byteOffset, byteLength } = await fs.readFile(path);
     return new Uint8Array(buffer, byteOffset, byteLength);
@@ -54,8 +54,8 @@ export async function readFile(path: string | URL): Promise<Uint8Array> {
 export async function writeFile(path: string | URL, bytes: Uint8Array): Promise<void> {
   if (!isNode)
     throw new FileError('writeFile', String(path), 'Node', 'a browser, which has no files to write');
-  const fs = await import('node:fs/promises');
-  const { fileURLToPath } = await import('node:url');
+  const fs = process.getBuiltinModule('node:fs/promises');
+  const { fileURLToPath } = process.getBuiltinModule('node:url');
   const target = path instanceof URL ? fileURLToPath(path) : path;
   const temporary = `${target}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`;
   try {

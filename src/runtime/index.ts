@@ -2,6 +2,9 @@
 
 export type { KernelCeiling } from '../kernels/ceiling.ts';
 export type { MemoryReport } from '../kernels/engine.ts';
+
+import './background/background.ts';
+
 export type { Attribute } from './attributes.ts';
 export { load, readProgram, save, writeProgram } from './file.ts';
 export { memory } from './memory.ts';

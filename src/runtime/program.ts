@@ -11,13 +11,28 @@ import type { AnyModule } from '../nn/module.ts';
 import type { StateDict } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Attribute, describeAttributes } from './attributes.ts';
-import { Background } from './background/background.ts';
 import { encodeGraph } from './encode.ts';
 import { Constants } from './plan/constants.ts';
 import { describePlan, type ProgramDescription } from './plan/description.ts';
 import { Plan } from './plan/plan.ts';
 import { type Profile, profilePlan } from './plan/profile.ts';
 import { getNumThreads, whyOneThread } from './threads/num-threads.ts';
+
+/** Where `runAsync` runs a program. */
+export interface Background {
+  run(inputs: readonly unknown[]): Promise<unknown>;
+  stop(): void;
+}
+
+let startBackground: (program: Program) => Background;
+
+/**
+ * Says what {@link Program.runAsync} runs in. It is not imported here because the worker itself runs programs: bundlers do
+ * not follow a worker whose script starts it again.
+ */
+export function provideBackground(start: (program: Program) => Background): void {
+  startBackground = start;
+}
 
 /**
  * A model as a list of operators with its weights: what runs where the model's classes are not at hand. Made by
@@ -74,7 +89,7 @@ export class Program implements GraphOwner {
    * const logits = await program.runAsync(image);
    */
   async runAsync(...inputs: readonly unknown[]): Promise<any> {
-    this.#background ??= new Background(this);
+    this.#background ??= startBackground(this);
     return this.#background.run(inputs);
   }
 

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildWhereStale } from '../support/built.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** The Node that runs the tests, ahead of the machine's own. */
@@ -54,15 +55,6 @@ beforeAll(() => {
 }, 300_000);
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-/** The test is about what is built from the sources as they are now. */
-function buildWhereStale(): void {
-  const built = statSync(join(root, 'dist/index.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const sources = globSync('src/**/*.ts', { cwd: root, exclude: (name) => /\.test\.ts$/.test(name) });
-  if (sources.every((name) => statSync(join(root, name)).mtimeMs < built)) return;
-  const { status, stdout, stderr } = spawnSync('npm', ['run', 'build'], { cwd: root, env, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`npm run build failed:\n${stdout}${stderr}`);
-}
 
 /** Unpacks the tarball as `npm install` would, without a network: dependencies are those of the repository. */
 function install(modules: string): string {

@@ -27,8 +27,8 @@ const FN = 'readImageFolder';
  */
 export async function readImageFolder(folder: string): Promise<ImageFolder> {
   if (!isNode) throw new FileError(FN, folder, 'Node', 'a browser, which has no folders to read');
-  const fs = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const fs = process.getBuiltinModule('node:fs/promises');
+  const { join } = process.getBuiltinModule('node:path');
   const list = async (path: string) => {
     try {
       const entries = await fs.readdir(path, { withFileTypes: true });

@@ -207,8 +207,8 @@ function withImageData<T>(run: () => T): T {
 }
 
 async function compileFromDisk(): Promise<WebAssembly.Module> {
-  const { createRequire } = await import('node:module');
-  const fs = await import('node:fs/promises');
+  const { createRequire } = process.getBuiltinModule('node:module');
+  const fs = process.getBuiltinModule('node:fs/promises');
   const path = createRequire(import.meta.url).resolve('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm');
   return WebAssembly.compile(await fs.readFile(path));
 }

@@ -1,5 +1,6 @@
 import { KernelError } from '../../core/errors.ts';
 import { programBytes, type Writable } from '../bytes.ts';
+import { type Background, provideBackground } from '../program.ts';
 import { getNumThreads } from '../threads/num-threads.ts';
 import { type Peer, spawn } from '../threads/spawn.ts';
 import { pack, type Response, unpack, unpackError } from './messages.ts';
@@ -10,12 +11,12 @@ interface Pending {
 }
 
 /** Those with runs that are not done: nobody else may hold the program any more. */
-const busy = new Set<Background>();
+const busy = new Set<ProgramWorker>();
 
 const stopOnCollection = new FinalizationRegistry<{ peer: Peer | null }>(({ peer }) => void peer?.stop());
 
 /** A program in a worker of its own. The worker starts with the first run, and again after it was lost. */
-export class Background {
+class ProgramWorker implements Background {
   readonly #program: Writable;
   readonly #host: { peer: Peer | null } = { peer: null };
   readonly #pending = new Map<number, Pending>();
@@ -55,7 +56,7 @@ export class Background {
     );
     // A worker that is alive is never collected, nor is what it refers to.
     const weak = new WeakRef(this);
-    const call = (method: (background: Background) => void): void => {
+    const call = (method: (background: ProgramWorker) => void): void => {
       const background = weak.deref();
       if (background !== undefined) method(background);
     };
@@ -99,3 +100,5 @@ export class Background {
     }
   }
 }
+
+provideBackground((program) => new ProgramWorker(program));
