@@ -47,7 +47,6 @@ export abstract class ModelRun implements Interpreter {
   readonly name = 'define-by-run';
   protected readonly root: AnyModule;
   protected readonly state: AutoQuantizationState;
-  readonly #paths: Map<AnyModule, string>;
   readonly #frames: Frame[] = [];
   /** How many calls we are inside of that are one thing to us. */
   #depth = 0;
@@ -55,7 +54,6 @@ export abstract class ModelRun implements Interpreter {
   constructor(root: AnyModule, state: AutoQuantizationState) {
     this.root = root;
     this.state = state;
-    this.#paths = new Map(root.namedModules().map(([path, module]) => [module, path]));
   }
 
   /** Runs `body`, the root's `forward`; what it returns comes out in plain tensors. */
@@ -127,7 +125,7 @@ export abstract class ModelRun implements Interpreter {
   /** Stand-ins for the tensors of a result that are or will be quantized. */
   protected standIns(result: unknown, origin: ValueOrigin = {}, family?: StandIn['family']): unknown {
     const wanted = (x: Tensor): boolean => (this.computesIntegers ? x.isQuantized : x.dtype === 'float32');
-    return mapTensors(result, (x) => (wanted(x) ? new StandIn(new Value(x, origin), family) : x));
+    return mapTensors(result, (x) => (wanted(x) ? StandIn.for(new Value(x, origin), family) : x));
   }
 
   /** True where values are quantized tensors; false where they are the floats that are observed. */
@@ -135,7 +133,7 @@ export abstract class ModelRun implements Interpreter {
 
   #callModule(module: AnyModule, inputs: readonly unknown[], call: () => unknown): unknown {
     if (this.#depth > 0) return call();
-    const path = this.#paths.get(module);
+    const path = this.#pathOf(module);
     const meeting: Meeting = path === undefined ? 'open' : (this.state.meetings.get(path) ?? 'frame');
     const compute: Compute = (given) => this.inside(() => module(...given));
     switch (meeting) {
@@ -159,6 +157,16 @@ export abstract class ModelRun implements Interpreter {
     }
   }
 
+  #pathOf(module: AnyModule): string | undefined {
+    let paths = pathsOf.get(this.root);
+    if (!paths?.has(module)) {
+      // A model that was never run, or a module that came into it later.
+      paths = new Map(this.root.namedModules().map(([path, m]) => [m, path]));
+      pathsOf.set(this.root, paths);
+    }
+    return paths.get(module);
+  }
+
   #meet(sighting: Sighting, args: readonly unknown[], compute: Compute): unknown {
     const { frame } = this;
     const op = this.expect(frame, sighting, args);
@@ -173,7 +181,7 @@ export abstract class ModelRun implements Interpreter {
     const value = x instanceof StandIn ? this.take(x, op) : null;
     if (value?.awaiting !== op) throw outOfOrder(op, `${op} on another tensor`);
     const { tensor, producer, source } = value;
-    return new StandIn(new Value(tensor, { producer, source, awaiting: op.next }));
+    return StandIn.for(new Value(tensor, { producer, source, awaiting: op.next }));
   }
 
   /** Runs a call in float, on plain tensors. */
@@ -232,6 +240,9 @@ export abstract class ModelRun implements Interpreter {
     return row.fixedOutput !== undefined && !row.operator.quantized;
   }
 }
+
+/** Paths of the modules of models that ran. */
+const pathsOf = new WeakMap<AnyModule, Map<AnyModule, string>>();
 
 /** Operators that are fused into calls before them. */
 const PARTS: ReadonlySet<string> = new Set(PATTERNS.flatMap((p) => p.operator?.names.slice(1) ?? []));

@@ -56,18 +56,16 @@ export class StandIn extends Tensor {
   declare family: Family;
   declare seen: number;
 
-  constructor(value: Value, family: Family = { changes: 0 }) {
-    super({ storage: NOTHING, shape: value.tensor.shape, dtype: 'float32', strides: NO_STRIDES });
-    const hidden = { writable: true, enumerable: false };
-    Object.defineProperties(this, {
-      value: { value, ...hidden },
-      plain: { value: null, ...hidden },
-      family: { value: family, ...hidden },
-      seen: { value: family.changes, ...hidden },
-      storage: { enumerable: true, get: () => this.materialize().storage },
-      strides: { enumerable: true, get: () => this.materialize().strides },
-      offset: { enumerable: true, get: () => this.materialize().offset },
-    });
+  /** A stand-in for a value; views of one tensor are of one family. */
+  static for(value: Value, family: Family = { changes: 0 }): StandIn {
+    // Without the constructor of tensors, whose own fields would have to be replaced one by one.
+    const x = Object.create(StandIn.prototype) as StandIn & { shape: Tensor['shape'] };
+    x.shape = value.tensor.shape;
+    x.value = value;
+    x.plain = null;
+    x.family = family;
+    x.seen = family.changes;
+    return x;
   }
 
   /** What quantized calls take: the value, or null where the tensor is a plain one by now. */
@@ -112,14 +110,38 @@ export class StandIn extends Tensor {
     return this.materialize().toString();
   }
 
+  override get requiresGrad(): boolean {
+    return false;
+  }
+
+  override set requiresGrad(value: boolean) {
+    this.materialize().requiresGrad = value;
+  }
+
   /** Quantized tensors have no gradients, so this is the tensor itself. */
   override detach(): Tensor {
     return this;
   }
 }
 
-const NOTHING = new Float32Array(0);
-const NO_STRIDES: readonly number[] = [];
+Object.defineProperties(StandIn.prototype, {
+  dtype: { value: 'float32' },
+  qparams: { value: null },
+  grad: { value: null, writable: true },
+  gradFn: { value: null, writable: true },
+  outputNr: { value: 0, writable: true },
+  retainsGrad: { value: false, writable: true },
+  ...Object.fromEntries(
+    (['storage', 'strides', 'offset'] as const).map((field) => [
+      field,
+      {
+        get(this: StandIn): unknown {
+          return this.materialize()[field];
+        },
+      },
+    ]),
+  ),
+});
 
 type InPlace = (x: Tensor, ...args: any[]) => Tensor;
 
