@@ -14,6 +14,7 @@ export {
 } from './compare-runs.ts';
 export { compareWeights } from './compare-weights.ts';
 export { type CoverageRow, coverage, formatCoverage } from './coverage.ts';
+export { type Cause, type CauseLabel, type Diagnosis, diagnose, formatDiagnoses } from './diagnose.ts';
 export { type ErrorMetrics, ErrorSums } from './error-sums.ts';
 export { collectOutputs, type Latency, measureLatency } from './evaluate.ts';
 export {
