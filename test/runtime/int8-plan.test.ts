@@ -194,12 +194,60 @@ describe('quantized convolutions', () => {
   });
 });
 
+/** Gains, shifts, means and variances of up to 19 channels. */
+const CHANNEL_FLOATS: readonly Tensor[] = [0, 1, 2, 3].map((k) => {
+  manualSeed(k);
+  return rand([19]).add(0.1);
+});
+
 describe('quantized operators', () => {
   const quint8 = (x: Tensor): Tensor => ops.quantizePerTensor(x, 0.03, 110, 'quint8');
   const qint8 = (x: Tensor): Tensor => ops.quantizePerTensor(x, 0.03, -9, 'qint8');
 
   test.each<[string, (q: Tensor) => unknown]>([
     ['addition', (q) => quantizedOps.addRelu(q, quantizedOps.add(q, q, 0.07, 40), 0.09, 60)],
+    [
+      'products',
+      (q) => [
+        quantizedOps.mul(q, ops.sigmoid(q), 0.02, 40),
+        quantizedOps.mulRelu(q, q, 0.05, 11),
+        quantizedOps.mul(q, ops.adaptiveAvgPool2d(q, 1), 0.02, 40),
+        q.add(0.4),
+        q.mul(-1.5),
+      ],
+    ],
+    [
+      'mean over pixels',
+      (q) => [
+        ops.maxPool2d(q, 1).mean([2, 3]),
+        ops.relu(ops.maxPool2d(q, 2)).mean([-1, 2], { keepdim: true }),
+      ],
+    ],
+    [
+      'batch normalization and slopes per channel',
+      (q) => {
+        const channels = q.shape[1];
+        const floats = (k: number): Tensor => CHANNEL_FLOATS[k].narrow(0, 0, channels);
+        const slopes = ops.quantizePerTensor(floats(1), 0.01, 100, 'quint8');
+        return [
+          quantizedOps.batchNorm2d(q, floats(0), floats(1), floats(2), floats(3), 1e-5, 0.05, 30),
+          quantizedOps.batchNorm2dRelu(q, null, null, floats(2), floats(3), 1e-3, 0.05, 30),
+          quantizedOps.prelu(q, slopes, 0.04, 12),
+        ];
+      },
+    ],
+    [
+      'views, broadcasts and their mixture with what wants other layouts',
+      (q) => [
+        quantizedOps.add(q, q.narrow(2, 0, 1), 0.07, 40),
+        quantizedOps.add(q.narrow(3, 0, 5), q.narrow(3, 2, 5), 0.07, 40),
+        ops.relu(q.narrow(1, 1, 2)),
+        ops.maxPool2d(q.permute([0, 1, 3, 2]), 2),
+        quantizedOps.cat([q.narrow(1, 0, 2), q.transpose(2, 3).transpose(2, 3)], 1, 0.05, 20),
+        q.flatten(1).dequantize(),
+        q.permute([0, 2, 3, 1]).dequantize(),
+      ],
+    ],
     ['clamps', (q) => [ops.relu(q), ops.relu6(q), ops.hardtanh(q, -1, 2), ops.clamp(q, null, 0.5)]],
     ['sigmoid and tanh', (q) => [ops.sigmoid(q), ops.tanh(q), quantizedOps.sigmoid(q, 0.01, 3)]],
     [

@@ -1,4 +1,4 @@
-import { bias_bits, low_bits, quantize_lanes, round_lanes, store_u8_lanes } from "./requantize";
+import { bias_bits, low_bits, quantize_lanes, requantize_lanes, round_lanes, store_u8_lanes } from "./requantize";
 
 // Element-wise int8 kernels. They work on u8 only: signed data is the same bytes with the top bit flipped and the zero
 // point raised by 128. Buffers are padded to 16 bytes by the caller, so reads run over the end; stores do not.
@@ -74,6 +74,33 @@ export function qu8_add(
   }
 }
 
+/** Product of two widened halves less their zero points, requantized. */
+// @ts-ignore: decorator
+@inline
+function multiplied(a: v128, b: v128, multiplier: v128, low: v128, bias: v128): v128 {
+  return i16x8.narrow_i32x4_s(
+    requantize_lanes(i32x4.extmul_low_i16x8_s(a, b), multiplier, low, bias),
+    requantize_lanes(i32x4.extmul_high_i16x8_s(a, b), multiplier, low, bias),
+  );
+}
+
+/** out[i] = clamp(nearbyint((a[i] - aZero) * (b[i] - bZero) * multiplier) + zeroPoint, min, max), the product rounded to a float once. */
+export function qu8_mul(
+  a: usize, b: usize, n: usize, aZero: i32, bZero: i32, multiplier: f32, zeroPoint: i32, min: i32, max: i32, out: usize,
+): void {
+  const za = i16x8.splat(<i16>aZero), zb = i16x8.splat(<i16>bZero), m = f32x4.splat(multiplier);
+  const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max);
+  for (let left = <i32>n; left > 0; left -= 16) {
+    const x = v128.load(a), y = v128.load(b);
+    const lo = multiplied(i16x8.sub(i16x8.extend_low_i8x16_u(x), za), i16x8.sub(i16x8.extend_low_i8x16_u(y), zb), m, low, bias);
+    const hi = multiplied(i16x8.sub(i16x8.extend_high_i8x16_u(x), za), i16x8.sub(i16x8.extend_high_i8x16_u(y), zb), m, low, bias);
+    store_u8_lanes(out, i8x16.min_u(i8x16.narrow_i16x8_u(lo, hi), high), left);
+    a += 16;
+    b += 16;
+    out += 16;
+  }
+}
+
 /** out[i] = clamp(x[i], min, max). */
 export function u8_clamp(x: usize, n: usize, min: i32, max: i32, out: usize): void {
   const lo = i8x16.splat(<i8>min), hi = i8x16.splat(<i8>max);
@@ -107,6 +134,16 @@ export function u8_lookup_rows(
     u8_lookup(x, bytes, table, out);
     x += rowStride;
     out += outStride;
+  }
+}
+
+/** Rows [begin, end) of neighbouring channels, each through its own table of 256 bytes. */
+export function u8_lookup_channels(
+  begin: i32, end: i32, x: usize, rowStride: usize, channels: i32, tables: usize, out: usize, outStride: usize,
+): void {
+  for (let row = begin; row < end; row++) {
+    const from = x + <usize>row * rowStride, to = out + <usize>row * outStride;
+    for (let c = 0; c < channels; c++) store<u8>(to + c, load<u8>(tables + (<usize>c << 8) + load<u8>(from + c)));
   }
 }
 

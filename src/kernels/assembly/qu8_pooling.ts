@@ -1,4 +1,4 @@
-import { bias_bits, low_bits, requantize_lanes, store_u8_lanes } from "./requantize";
+import { bias_bits, low_bits, requantize_lanes, round_lanes, store_u8_half, store_u8_lanes } from "./requantize";
 
 // Pooling of one window, all channels: `height` rows of `width` pixels, `rowStride` and `pixelStride` bytes apart (so a
 // dilated window is a larger stride). Reads whole vectors of 16 channels, stores `channels` bytes.
@@ -72,5 +72,40 @@ export function qu8_windows_mean(
     qu8_window_mean(
       input + load<u32>(w), height, width, rowStride, pixelStride, channels, bias, load<f32>(w, 12), zeroPoint, out + <usize>i * outStride,
     );
+  }
+}
+
+/** Sums of the floats that four channels stand for, over `pixels` pixels, as doubles; exact. Mean, requantized to their own scale. */
+// @ts-ignore: decorator
+@inline
+function mean_lanes(p: usize, pixels: i32, pixelStride: usize, zero: v128, scale: v128, inverse: v128, low: v128, bias: v128): v128 {
+  let s0 = f64x2.splat(0), s1 = s0;
+  for (let i = 0; i < pixels; i++, p += pixelStride) {
+    const q = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
+    const x = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(q, zero)), scale);
+    s0 = f64x2.add(s0, f64x2.promote_low_f32x4(x));
+    s1 = f64x2.add(s1, f64x2.promote_low_f32x4(i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)));
+  }
+  const count = f64x2.splat(<f64>pixels);
+  const m0 = f32x4.demote_f64x2_zero(f64x2.div(s0, count)), m1 = f32x4.demote_f64x2_zero(f64x2.div(s1, count));
+  const mean = i8x16.shuffle(m0, m1, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+  return round_lanes(f32x4.mul(mean, inverse), low, bias);
+}
+
+/**
+ * Means of units [begin, end) of four channels over `pixels` pixels: the floats are averaged, and the mean quantized as they were.
+ * `out[c] = clamp(nearbyint(f32(sum of f32((x - zeroPoint) * scale) / pixels) * inverseScale) + zeroPoint, 0, 255)`.
+ */
+export function qu8_mean_pixels(
+  begin: i32, end: i32, input: usize, pixels: i32, pixelStride: usize, channels: i32, scale: f32, inverseScale: f32, zeroPoint: i32,
+  out: usize,
+): void {
+  const zero = i32x4.splat(zeroPoint), s = f32x4.splat(scale), inverse = f32x4.splat(inverseScale);
+  const low = low_bits(0, zeroPoint), bias = bias_bits(zeroPoint);
+  for (let unit = begin; unit < end; unit++) {
+    const c = unit << 2;
+    const lanes = mean_lanes(input + c, pixels, pixelStride, zero, s, inverse, low, bias);
+    const x = i16x8.narrow_i32x4_s(lanes, lanes);
+    store_u8_half(out + c, i8x16.narrow_i16x8_u(x, x), 0, channels - c < 4 ? channels - c : 4);
   }
 }

@@ -1,6 +1,6 @@
 import { product, roundHalfEven } from '../../core/math.ts';
 import { DTYPES, integerDTypeOf } from '../../tensor/dtype.ts';
-import { contiguousStrides, hasStrides, normalizeDim } from '../../tensor/shape.ts';
+import { contiguousStrides, hasStrides, normalizeDim, type Shape } from '../../tensor/shape.ts';
 import { quantizedDTypeOf, Tensor } from '../../tensor/tensor.ts';
 import { reduction } from '../float/reduction.ts';
 import type { Ops } from '../signatures/index.ts';
@@ -9,12 +9,16 @@ import { activationQParams } from './convolution.ts';
 import { quantizeCrossing } from './crossing.ts';
 
 /** Whether the dimensions folded are the innermost ones of row-major memory. */
-function foldsInnermost(x: Tensor, dims: Dims): boolean {
-  if (!hasStrides(x.shape, x.strides, contiguousStrides(x.shape))) return false;
+export function foldsInnermost(
+  { shape, strides }: { readonly shape: Shape; readonly strides: Shape },
+  dims: Dims,
+): boolean {
+  if (!hasStrides(shape, strides, contiguousStrides(shape))) return false;
   if (dims === undefined) return true;
+  const rank = shape.length;
   const list = typeof dims === 'number' ? [dims] : dims;
-  const folded = new Set(list.map((d) => normalizeDim(d, x.ndim, 'mean')));
-  return x.shape.every((_, d) => d < x.ndim - folded.size || folded.has(d));
+  const folded = new Set(list.map((d) => normalizeDim(d, rank, 'mean')));
+  return shape.every((_, d) => d < rank - folded.size || folded.has(d));
 }
 
 /** The mean of the integers, rounded. Source: `qmean_inner_dim_kernel`. */

@@ -56,6 +56,12 @@ function addition(relu: boolean) {
   };
 }
 
+/** What turns a product of integers into the output's integers, in float32. */
+export function productMultiplier(a: number, b: number, output: number): number {
+  const inverse = Math.fround(1 / Math.fround(output));
+  return Math.fround(Math.fround(Math.fround(a) * Math.fround(b)) * inverse);
+}
+
 /** Product of dequantized values; source: `qmul_kernel`, which requantizes the integer product by one multiplier. */
 function multiplication(relu: boolean) {
   const fn = relu ? 'quantized::mul_relu' : 'quantized::mul';
@@ -66,8 +72,7 @@ function multiplication(relu: boolean) {
     const pair = aligned(a, b, fn);
     const qa = activationQParams(a, fn);
     const qb = activationQParams(b, fn);
-    const inverse = Math.fround(1 / Math.fround(scale));
-    const multiplier = Math.fround(Math.fround(Math.fround(qa.scale) * Math.fround(qb.scale)) * inverse);
+    const multiplier = productMultiplier(qa.scale, qb.scale, scale);
     const { min, max } = DTYPES[dtype];
     const low = relu ? Math.max(min, zeroPoint) : min;
     const storage = DTYPES[dtype].allocate(pair.a.length);

@@ -1,9 +1,10 @@
 import { product } from '../../../../core/math.ts';
-import { type Arg, Node } from '../../../../fx/node.ts';
+import { Node } from '../../../../fx/node.ts';
 import { buildLookupTable } from '../../../../kernels/int8/elementwise.ts';
 import { inverseScale } from '../../../../kernels/int8/quantize.ts';
 import { dispatch } from '../../../../ops/dispatch.ts';
 import { memoryOrder, stridesInOrder } from '../../../../ops/float/layout.ts';
+import { productMultiplier } from '../../../../ops/quantized/pointwise.ts';
 import type { OpName } from '../../../../ops/signatures/index.ts';
 import { DTYPES } from '../../../../tensor/dtype.ts';
 import {
@@ -19,7 +20,15 @@ import type { Block } from '../../memory.ts';
 import type { KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
-import { allocateResult, denseValue, elementwise, unsignedQParams, unsignedValue } from './layout.ts';
+import {
+  allocateResult,
+  channelsLastValue,
+  denseValue,
+  elementwise,
+  pixelLayout,
+  unsignedQParams,
+  unsignedValue,
+} from './layout.ts';
 
 /** A result laid out like an operand of its shape. */
 function allocateLike(node: Node, like: Value, builder: PlanBuilder): Value {
@@ -52,6 +61,34 @@ function addition(relu: boolean): LoweringRule {
   };
 }
 
+function multiplication(relu: boolean): LoweringRule {
+  return (node, builder) => {
+    const pair = operands(node, builder);
+    if (!pair) return false;
+    const [a, b] = pair;
+    const output = allocateLike(node, a, builder);
+    const qa = unsignedQParams(a);
+    const qb = unsignedQParams(b);
+    const { scale, zeroPoint } = unsignedQParams(output);
+    const multiplier = productMultiplier(qa.scale, qb.scale, scale);
+    const call = elementwise('qu8_mul', product(a.shape), (at, n) => [
+      at(a),
+      at(b),
+      n,
+      qa.zeroPoint,
+      qb.zeroPoint,
+      multiplier,
+      zeroPoint,
+      relu ? zeroPoint : 0,
+      255,
+      at(output),
+    ]);
+    builder.kernels(node, [call], { op: node.targetName });
+    builder.bind(node, output);
+    return true;
+  };
+}
+
 /** Both operands of a node as unsigned bytes without gaps, broadcast to its shape, in the layout of the larger. */
 function operands(node: Node, builder: PlanBuilder): [Value, Value] | null {
   if (!(node.args[1] instanceof Node)) return null;
@@ -69,19 +106,23 @@ function operands(node: Node, builder: PlanBuilder): [Value, Value] | null {
   return [lay(a), lay(b)];
 }
 
+/** The arguments after the first where none of them depends on the inputs; null where one does. */
+function constantArgs(node: Node, builder: PlanBuilder): unknown[] | null {
+  const rest = node.args.slice(1).map((arg) => builder.attribute(arg) ?? builder.resolve(arg));
+  const fixed = node.args.slice(1).every((arg) => !(arg instanceof Node) || builder.attribute(arg));
+  return fixed ? rest : null;
+}
+
 /** What an operator makes of each of the 256 integers, as unsigned bytes: it is asked. Null where that is not all it looks at. */
 function tableOf(node: Node, x: Value, builder: PlanBuilder): Uint8Array<ArrayBuffer> | null {
-  const rest = node.args.slice(1).map((arg) => builder.attribute(arg) ?? arg);
-  if (rest.some((arg) => arg instanceof Node || (arg instanceof Tensor && arg.numel > 1))) return null;
+  const rest = constantArgs(node, builder);
+  if (!rest || rest.some((arg) => arg instanceof Tensor && arg.numel > 1)) return null;
   const storage = DTYPES[x.dtype].allocate(256);
   const { min } = DTYPES[x.dtype];
   for (let i = 0; i < 256; i++) storage[i] = min + i;
   const all = new Tensor({ storage, shape: [256], dtype: x.dtype, qparams: x.qparams });
   const run = dispatch as (op: OpName, ...args: readonly unknown[]) => Tensor;
-  return Uint8Array.from(
-    run(node.target as OpName, all, ...rest.map((arg) => builder.resolve(arg as Arg))).data,
-    (q) => q - min,
-  );
+  return Uint8Array.from(run(node.target as OpName, all, ...rest).data, (q) => q - min);
 }
 
 /** A table in the engine's memory. */
@@ -116,6 +157,45 @@ const unary: LoweringRule = (node, builder) => {
   builder.bind(node, output);
   return true;
 };
+
+/** More tables would not stay in any cache. */
+const MOST_TABLES = 4096;
+
+/** What an operator makes of each of the 256 integers in each channel: it is asked about 256 samples of one pixel. */
+const perChannel: LoweringRule = (node, builder) => {
+  const rest = constantArgs(node, builder);
+  if (!rest) return false;
+  const x = channelsLastValue(node, node.args[0] as Node, builder);
+  const layout = x && pixelLayout(x);
+  if (!x || !layout?.uniform || x.shape[1] > MOST_TABLES) return false;
+  const { dtype, qparams } = x;
+  const channels = x.shape[1];
+  const { min } = DTYPES[dtype];
+  const storage = DTYPES[dtype].allocate(256 * channels);
+  for (let i = 0; i < storage.length; i++) storage[i] = min + Math.floor(i / channels);
+  const shape = [256, channels, ...x.shape.slice(2).map(() => 1)];
+  const all = new Tensor({ storage, shape, dtype, qparams });
+  const run = dispatch as (op: OpName, ...args: readonly unknown[]) => Tensor;
+  const { data } = run(node.target as OpName, all, ...rest);
+  const tables = Uint8Array.from(
+    { length: data.length },
+    (_, i) => data[(i & 255) * channels + (i >> 8)] - min,
+  );
+  const key = `tables of ${node.name} ${JSON.stringify(qparams)}`;
+  const block = builder.constants.get(key, tables.length, (ptr) => builder.engine.heap.u8.set(tables, ptr));
+  const output = allocateResult(node, builder, true);
+  const rows = product(x.shape) / channels;
+  const source = [addressOf(x), layout.pixel, channels, { block, offset: 0 }] as const;
+  const args = ['begin', 'end', ...source, addressOf(output), channels] as const;
+  builder.kernels(node, [{ kernel: 'u8_lookup_channels', args, units: rows, grain: 16 }], {
+    op: node.targetName,
+  });
+  builder.bind(node, output);
+  return true;
+};
+
+/** One slope or one per channel. */
+const prelu: LoweringRule = (node, builder) => unary(node, builder) || perChannel(node, builder);
 
 /** The table that turns integers of one quantization into those of another; null where they are the same. */
 function requantization(x: Value, output: Value, builder: PlanBuilder): Block | null {
@@ -185,6 +265,8 @@ const cat: LoweringRule = (node, builder) => {
 
 /** Element-wise operators. */
 export const INT8_POINTWISE: LoweringRules = {
+  add: unary,
+  mul: unary,
   relu: unary,
   relu6: unary,
   hardtanh: unary,
@@ -199,7 +281,13 @@ export const INT8_POINTWISE: LoweringRules = {
   'quantized::elu': unary,
   'quantized::celu': unary,
   'quantized::leaky_relu': unary,
-  'quantized::prelu': unary,
+  'quantized::prelu': prelu,
+  'quantized::batch_norm2d': perChannel,
+  'quantized::batch_norm2d_relu': perChannel,
+  'quantized::batch_norm3d': perChannel,
+  'quantized::batch_norm3d_relu': perChannel,
+  'quantized::mul': multiplication(false),
+  'quantized::mul_relu': multiplication(true),
   'quantized::threshold': unary,
   'quantized::add_scalar': unary,
   'quantized::mul_scalar': unary,

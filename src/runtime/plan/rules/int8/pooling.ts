@@ -1,3 +1,4 @@
+import { product } from '../../../../core/math.ts';
 import type { Node } from '../../../../fx/node.ts';
 import {
   adaptiveWindows,
@@ -5,9 +6,12 @@ import {
   slidingWindows,
   windowTable,
 } from '../../../../kernels/int8/pooling.ts';
+import { inverseScale } from '../../../../kernels/int8/quantize.ts';
+import { foldsInnermost } from '../../../../ops/quantized/mean.ts';
 import { imageGeometry, poolGeometry } from '../../../../ops/quantized/pooling.ts';
 import type { AvgPoolGeometry, PoolGeometry } from '../../../../ops/signatures/layer.ts';
-import type { Shape } from '../../../../tensor/shape.ts';
+import type { Dims } from '../../../../ops/signatures/reduction.ts';
+import { normalizeDims, type Shape } from '../../../../tensor/shape.ts';
 import { addressOf } from '../../builder.ts';
 import type { CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
@@ -15,6 +19,7 @@ import type { LoweringRule, LoweringRules } from '../rule.ts';
 import {
   allocateResult,
   channelsLastValue,
+  isActivation,
   type PixelLayout,
   pixelLayout,
   unsignedQParams,
@@ -121,8 +126,40 @@ function geometryFor<G extends PoolGeometry>(geometry: G): G {
   return geometry.kernelSize.length === 1 ? imageGeometry(geometry) : geometry;
 }
 
+/**
+ * The mean over all spatial dimensions of channels-last activations. Where the operator averages integers, because those
+ * dimensions are the innermost in its memory, it runs itself.
+ */
+const mean: LoweringRule = (node, builder) => {
+  const arg = node.args[0] as Node;
+  const meta = builder.meta(arg);
+  const rank = meta.shape.length;
+  const dims = builder.resolve(node.args[1]) as Dims;
+  if (!isActivation(meta) || rank < 3 || dims === undefined) return false;
+  const folded = normalizeDims(dims, rank, 'mean');
+  if (folded.length !== rank - 2 || folded[0] !== 2) return false;
+  if (foldsInnermost(meta, dims)) return false;
+  const x = channelsLastValue(node, arg, builder);
+  const layout = x && pixelLayout(x);
+  if (!x || !layout?.uniform) return false;
+  const output = allocateResult(node, builder, false);
+  const [batch, channels] = x.shape;
+  const pixels = product(x.shape.slice(2));
+  const { scale, zeroPoint } = unsignedQParams(x);
+  const scales = [Math.fround(scale), inverseScale('jit.Program', scale), zeroPoint] as const;
+  const calls = Array.from({ length: batch }, (_, n): KernelCall => {
+    const source = [addressOf(x, n * layout.image), pixels, layout.pixel, channels] as const;
+    const args = ['begin', 'end', ...source, ...scales, addressOf(output, n * channels)] as const;
+    return { kernel: 'qu8_mean_pixels', args, units: Math.ceil(channels / 4), grain: 4 };
+  });
+  builder.kernels(node, calls, { op: 'mean' });
+  builder.bind(node, output);
+  return true;
+};
+
 /** Pools over lines and images. */
 export const INT8_POOLS: LoweringRules = {
+  mean,
   maxPool1d: maxPool,
   maxPool2d: maxPool,
   avgPool1d: avgPool,
