@@ -1,3 +1,4 @@
+import { TOUCH_ROWS, touch } from "./panel";
 import { clampLanes, madd, storeLanes, TILE_ROWS } from "./f32_simd";
 
 /** Eight floats, of which the last panel of a matrix stores only `cols`. */
@@ -252,13 +253,15 @@ function multiply(
   rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
   panels: usize, panelBytes: usize, cols: i32, bias: usize, accumulate: bool, lo: f32, hi: f32, rowBlock: i32, extra: usize,
 ): void {
-  for (let start = 0; start < rows; start += rowBlock) {
-    const end = min(rows, start + rowBlock);
+  for (let start = 0, end = 0; start < rows; start = end) {
+    // The last block takes up to half as many more: a few rows by themselves would cost a walk over all panels.
+    end = start + rowBlock + rowBlock / 2 < rows ? start + rowBlock : rows;
     let panel = panels;
     for (let n = 0; n < cols; n += 8, panel += panelBytes) {
       const out = output + (<usize>n << 2);
       const b = bias + (<usize>n << 2);
       const left = cols - n;
+      if (left > 8 && end - start > TOUCH_ROWS) touch(panel + panelBytes, panelBytes);
       let r = start;
       for (; r + TILE_ROWS <= end; r += TILE_ROWS) {
         const at = <usize>r << 2;

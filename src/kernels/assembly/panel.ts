@@ -1,3 +1,13 @@
+/** From this many rows on, the next panel is read into the cache ahead of its use. */
+export const TOUCH_ROWS: i32 = 24;
+
+/** Reads a byte of every cache line, so that the misses overlap. */
+// @ts-ignore: decorator
+@inline
+export function touch(p: usize, bytes: usize): void {
+  for (const end = p + bytes; p < end; p += 64) load<u8>(p);
+}
+
 /**
  * Rewrites what depends on the input's quantization in `count` panels of 8 channels, `panelBytes` apart: the integer bias
  * becomes -zeroPoint * weightSum[channel], the scale weightScale[channel] * inputScale. Both arrays are padded to 8.

@@ -1,3 +1,4 @@
+import { TOUCH_ROWS, touch } from "./panel";
 import { dot_s16, pair, tile_4x8 } from "./qu8s16_tile";
 import { dot_s8, tile_6x8 } from "./qu8s8_tile";
 import { bias_bits, low_bits, requantize_lanes, scaled, store_f32_lanes, store_u8_half } from "./requantize";
@@ -7,16 +8,6 @@ import { bias_bits, low_bits, requantize_lanes, scaled, store_f32_lanes, store_u
 
 /** Rows between two walks over all panels: their activations stay in the second-level cache. The last walk takes up to half as many more. */
 const BLOCK: i32 = 96;
-
-/** From this many rows on, the next panel is read into the cache ahead of its use. */
-const TOUCH_ROWS: i32 = 24;
-
-/** Reads a byte of every cache line, so that the misses overlap. */
-// @ts-ignore: decorator
-@inline
-function touch(p: usize, bytes: usize): void {
-  for (const end = p + bytes; p < end; p += 64) load<u8>(p);
-}
 
 /** Activations a dot product takes at a time. */
 // @ts-ignore: decorator
