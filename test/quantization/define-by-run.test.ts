@@ -756,6 +756,39 @@ describe('copies, files and programs', () => {
     }
   });
 
+  test('inputs that are float on some ways only are observed when they come, saved, and missed where they never came', () => {
+    class Sometimes extends Module<[Tensor, boolean]> {
+      fc1 = new nn.Linear(6, 6);
+      fc2 = new nn.Linear(6, 6);
+
+      forward(input: Tensor, detour: boolean): Tensor {
+        const h = this.fc1(input);
+        return this.fc2(detour ? tensor(h.toArray() as number[][]).mul(3) : h);
+      }
+    }
+    manualSeed(19);
+    const model = new Sometimes().eval();
+    const q = int8(model, [
+      [x, false],
+      [x, true],
+    ]);
+    expect(q.stateDict().has('_auto_quant_state.ops.1.inputs.0.scale')).toBe(true);
+    const skeleton = convertDbr(prepareDbr(model, mapping, [x, false]), { allowUnobserved: true });
+    skeleton.loadStateDict(q.stateDict());
+    expect(noGrad(() => differing(skeleton(x, true), q(x, true)))).toBe(0);
+    const straight = int8(model, [[x, false]]);
+    expect(() => noGrad(() => straight(x, true))).toThrow(/input 0 of fc2 .*never observed.*in Sometimes/s);
+  });
+
+  test('what was observed goes through a state dict too', () => {
+    const { model, q } = converted();
+    const prepared = prepareDbr(model, mapping, [x]);
+    noGrad(() => prepared(x));
+    const other = prepareDbr(model, mapping, [x]);
+    other.loadStateDict(prepared.stateDict());
+    expect(noGrad(() => differing(convertDbr(other)(x), q(x)))).toBe(0);
+  });
+
   test('a program of it gives the same integers', () => {
     const { q } = converted();
     const program = jit.trace(q, [x]);

@@ -82,6 +82,6 @@ function neverSeen(op: SeenOp, place: number): QuantizationError {
     got: 'a float tensor, whose range was never observed',
     fix: 'Calibrate with inputs that go this way too.',
   });
-  error.locate(op.owner, 'module');
+  error.locate(op.owner, op.ownerType);
   return error;
 }

@@ -40,7 +40,7 @@ export abstract class PlannedRun extends ModelRun {
       got: sameWeight ? JSON.stringify(args[place.bias + 1]) : 'another tensor',
       fix: `Give '${op.target}' null in the qconfig mapping to keep it float.`,
     });
-    error.locate(op.owner, 'module');
+    error.locate(op.owner, op.ownerType);
     throw error;
   }
 

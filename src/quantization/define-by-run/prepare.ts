@@ -46,7 +46,9 @@ export interface PrepareDbrOptions {
  * of them may come. Then {@link convertDbr}.
  *
  * Calls are counted per run of the module that makes them, so a module may run any number of times. A module that is used in
- * several places has one set of weights, and output parameters for each place.
+ * several places has one set of weights, and output parameters for each place. Operators that keep values (pools, relu,
+ * views, indexing, padding) go with what they are given: integers or floats. Where an operator takes a parameter of the
+ * model as its weight, the converted model holds that parameter still, since the model's code names it.
  *
  * Source: `torch.ao.quantization._quantize_dbr.prepare`.
  *

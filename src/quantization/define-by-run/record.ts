@@ -62,7 +62,7 @@ export class Recording extends ModelRun {
     }
     const known = plan[frame.met];
     if (known && !known.matches(sighting)) throw wrongOrder(frame, known, sighting);
-    const op = known ?? this.#append(plan, frame.owner, sighting, args);
+    const op = known ?? this.#append(plan, frame, sighting, args);
     op.arity = Math.max(op.arity, countTensors(args));
     return op;
   }
@@ -108,9 +108,9 @@ export class Recording extends ModelRun {
     this.#record.floats.set(`${frame.owner} ${op}`, { path: frame.owner, type: op, reason, fix: null });
   }
 
-  #append(plan: SeenOp[], owner: string, sighting: Sighting, args: readonly unknown[]): SeenOp {
+  #append(plan: SeenOp[], frame: Frame, sighting: Sighting, args: readonly unknown[]): SeenOp {
     const order = plan.filter((op) => op.kind === sighting.kind && op.type === sighting.type).length;
-    const op = new SeenOp(owner, plan.length, sighting, this.#decide(owner, sighting, args, order));
+    const op = new SeenOp(frame, plan.length, sighting, this.#decide(frame.owner, sighting, args, order));
     op.isRepeat = op.kind === 'module' && this.#record.ops.some((other) => other.matches(sighting));
     plan.push(op);
     return op;

@@ -42,6 +42,8 @@ export interface WeightSource {
 export class SeenOp implements Sighting {
   /** Dotted path of the module that makes the call. */
   readonly owner: string;
+  /** Class of that module. */
+  readonly ownerType: string;
   readonly index: number;
   readonly kind: 'module' | 'operator';
   readonly target: string;
@@ -62,8 +64,14 @@ export class SeenOp implements Sighting {
   /** The call whose observer sees this one's result: another one where several share their parameters. */
   shares: SeenOp = this;
 
-  constructor(owner: string, index: number, sighting: Sighting, treatment: Treatment) {
+  constructor(
+    { owner, type }: { readonly owner: string; readonly type: string },
+    index: number,
+    sighting: Sighting,
+    treatment: Treatment,
+  ) {
     this.owner = owner;
+    this.ownerType = type;
     this.index = index;
     this.kind = sighting.kind;
     this.target = sighting.target;

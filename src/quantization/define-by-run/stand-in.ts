@@ -207,7 +207,7 @@ export function outOfOrder(op: SeenOp, got: string): QuantizationError {
     got,
     fix: 'Take the same way through quantizable calls every time, or move what differs into a module of its own.',
   });
-  error.locate(op.owner, 'module');
+  error.locate(op.owner, op.ownerType);
   return error;
 }
 
