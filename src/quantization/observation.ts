@@ -1,7 +1,14 @@
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Pattern } from './backend/pattern.ts';
 import { type PatternLookup, patternOf } from './backend/patterns.ts';
-import { evaluateInIntegers, evaluateWeightOnly, isRounding } from './fake-quantize/integer-evaluation.ts';
+import {
+  evaluateInFloats,
+  evaluateInIntegers,
+  isRounding,
+  roundedFrom,
+  staysFloat,
+} from './fake-quantize/integer-evaluation.ts';
 import { Embedding, EmbeddingBag } from './layers/qat/index.ts';
 import { POST_PROCESS } from './module-qconfig.ts';
 import { propagateQConfig } from './propagate-qconfig.ts';
@@ -14,23 +21,31 @@ import { QuantStub } from './stubs.ts';
  */
 export const observeOutput: ForwardHook = (module, inputs, output) => {
   const observed = module.activationPostProcess?.(output as never) as Tensor | undefined;
-  if (observed && !module.training) evaluateQuantized(module, inputs, observed);
+  if (!observed || module.training) return observed;
+  const pattern = patternOf(module);
+  // Such a module stays as it is, and rounds where it meets integers.
+  if (pattern?.fixedOutput && !pattern.static && staysFloat(inputs[0])) return output;
+  evaluateQuantized(module, pattern, inputs, observed);
   return observed;
 };
 
 /** Gives a module's simulated output the values of the form that {@link convert} would put in its place. */
-function evaluateQuantized(module: AnyModule, inputs: readonly unknown[], output: Tensor): void {
+function evaluateQuantized(
+  module: AnyModule,
+  pattern: Pattern | undefined,
+  inputs: readonly unknown[],
+  output: Tensor,
+): void {
   const rounding = module.activationPostProcess;
   const { weightFakeQuant } = module as { weightFakeQuant?: AnyModule };
   if (weightFakeQuant && !isRounding(weightFakeQuant)) return;
-  const pattern = patternOf(module);
   const form = pattern?.static;
   const compute = (...x: any[]): Tensor => (form ? form.fromFloat(module) : module).forward(...x);
   if (isRounding(rounding)) {
     if (module instanceof QuantStub) evaluateInIntegers(rounding, output, [], () => compute(...inputs));
     else evaluateInIntegers(rounding, output, inputs, form || pattern?.fixedOutput ? compute : null);
   } else if (module instanceof Embedding || module instanceof EmbeddingBag)
-    evaluateWeightOnly(output, () => compute(...inputs));
+    evaluateInFloats(output, () => compute(...inputs));
 }
 
 /**
@@ -56,10 +71,11 @@ export function takeApart(module: AnyModule, lookup: PatternLookup = patternOf):
 }
 
 /** The hook that shows a module's input to its observer before the module sees what that returns. */
-export const observeInput: ForwardPreHook = (module, inputs) => [
-  module.activationPostProcess?.(inputs[0] as never) ?? inputs[0],
-  ...inputs.slice(1),
-];
+export const observeInput: ForwardPreHook = (module, inputs) => {
+  const x = inputs[0] as Tensor;
+  const rounded = module.activationPostProcess?.(x) as Tensor | undefined;
+  return [rounded ? roundedFrom(rounded, x) : x, ...inputs.slice(1)];
+};
 
 /** Attaches the observers that the backend table asks for, here and below. */
 export function attachObservers(module: AnyModule, lookup: PatternLookup = patternOf): void {

@@ -10,6 +10,7 @@ import { FakeQuantizeBase } from '../../src/quantization/fake-quantize/fake-quan
 import {
   convert,
   DeQuantStub,
+  defaultDynamicQatQConfig,
   defaultEmbeddingQatQConfig,
   defaultEmbeddingQatQConfig4bit,
   defaultPerChannelSymmetricQnnpackQatQConfig,
@@ -275,6 +276,17 @@ describe('a model evaluated while fake-quantized predicts what its conversion co
     total.values += a.length;
     expect(b).toEqual(a);
     expect(new Set(a).size).toBeGreaterThan(50);
+  });
+
+  test('layers trained for dynamic quantization', () => {
+    manualSeed(16);
+    const model = new nn.Sequential(new nn.Linear(24, 32), new nn.Tanh(), new nn.Linear(32, 9));
+    const prepared = trained(model, defaultDynamicQatQConfig, [6, 24]);
+    const x = input([64, 24]);
+    const [a, b] = noGrad(() => [prepared(x).numbers(), convert(prepared)(x).numbers()]);
+    expect(convert(prepared).children()[0].typeName).toBe('DynamicQuantizedLinear');
+    total.values += a.length;
+    expect(b).toEqual(a);
   });
 
   test.each(['mlp', 'lenet', 'dsCnn', 'resnet20', 'squeezenet1_1', 'mobilenetV2'])('%s', (name) => {

@@ -109,13 +109,31 @@ export function evaluateInIntegers(
 }
 
 /**
- * Gives `output` the values that a layer with quantized weights alone computes in its place; see
+ * Gives `output` the values that a layer which takes and gives floats computes in its place (embeddings, dynamic ones); see
  * {@link evaluateInIntegers}.
  */
-export function evaluateWeightOnly(output: Tensor, compute: () => Tensor): void {
+export function evaluateInFloats(output: Tensor, compute: () => Tensor): void {
   if (!isTopmost(follower)) return;
   const computed = attempt(compute);
   if (computed) takeValues(output, computed);
+}
+
+/** True where an evaluated `x` stands for no integers: after conversion it will be a float tensor. */
+export function staysFloat(x: unknown): boolean {
+  return isTopmost(follower) && x instanceof Tensor && !integersLater(x);
+}
+
+const unrounded = new WeakMap<Tensor, Tensor>();
+
+/** Remembers which float tensor `rounded` was before a dynamic layer's fake-quantize; gives `rounded` back. */
+export function roundedFrom(rounded: Tensor, x: Tensor): Tensor {
+  if (rounded !== x) unrounded.set(rounded, x);
+  return rounded;
+}
+
+/** The tensor that {@link roundedFrom} noted; undefined where nothing was rounded. */
+export function beforeRounding(x: Tensor): Tensor | undefined {
+  return unrounded.get(x);
 }
 
 /**

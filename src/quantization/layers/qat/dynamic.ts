@@ -2,7 +2,10 @@
 import { QuantizationError } from '../../../core/errors.ts';
 import { Linear as FloatLinear } from '../../../nn/index.ts';
 import type { AnyModule } from '../../../nn/module.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { beforeRounding, evaluateInFloats, isRounding } from '../../fake-quantize/integer-evaluation.ts';
 import { activationIsMemoryless } from '../../qconfig.ts';
+import { Linear as DynamicLinear } from '../dynamic/linear.ts';
 import { adopt, type QatLinearOptions, Linear as StaticLinear } from './linear.ts';
 
 /**
@@ -25,6 +28,15 @@ export class Linear extends StaticLinear {
       got: options.qconfig.activation().typeName,
       fix: 'Use defaultDynamicQatQConfig.',
     });
+  }
+
+  /** In evaluation mode, where input and weight are rounded, what the dynamic layer computes. */
+  override forward(x: Tensor): Tensor {
+    const y = super.forward(x);
+    const given = beforeRounding(x);
+    if (!this.training && given && isRounding(this.weightFakeQuant))
+      evaluateInFloats(y, () => DynamicLinear.fromFloat(this).forward(given));
+    return y;
   }
 
   /** Trains on with the parameters of a float module that has a qconfig. */
