@@ -11,9 +11,8 @@ export function firstTensor(result: unknown): Tensor {
 export const ours: Engine = {
   dtypes: ['fp32', 'int8'],
   async load(task, dtype) {
-    const { setNumThreads } = jit as { setNumThreads?: (n: number) => unknown };
-    if (setNumThreads) await setNumThreads(task.threads);
-    else if (task.threads > 1) throw new Unavailable('runs on one thread');
+    const threads = await jit.setNumThreads(task.threads);
+    if (threads !== task.threads) throw new Unavailable(`runs on ${threads} thread`);
     const program = task.programs[dtype];
     const { input } = task.subject;
     return {
