@@ -98,25 +98,37 @@ function setting(versions: Versions, chromium: string | null): string[] {
 const rows: Row[] = [];
 const absent: Absent[] = [];
 
-/** Rows so far, so that a run that is broken off leaves something. */
-function writeRows(): void {
-  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(rows, null, 1)}\n`);
-}
-
 const versions = installPeers();
 const inNode = engines.filter((name) => name !== 'litert');
 const here = inNode.filter((name) => {
   const needed = name === 'tfjs-wasm' ? '@tensorflow/tfjs-backend-wasm' : name;
   return name === 'zeropoint' || versions[needed] !== undefined;
 });
-const jobs = models.flatMap((model) => threads.map((n) => ({ model, threads: n, rounds, engines: here })));
+let chromium: string | null = null;
+if (engines.includes('litert') && models.includes('mobilenetV2')) {
+  showProgress('Chromium', 'MobileNetV2 in a page');
+  const page = await measureInBrowser(rounds);
+  rows.push(...page.rows);
+  absent.push(...page.absent);
+  chromium = page.version;
+}
+const sizes = await runtimeSizes();
+
+/** Keeps what there is so far, so that a run that is broken off leaves something. */
+function publish(): string {
+  const report = formatReport({ rows, absent, sizes, setting: setting(versions, chromium) });
+  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(rows, null, 1)}\n`);
+  if (flags.write) writeFileSync(new URL('RESULTS.md', import.meta.url), report);
+  return report;
+}
+
+const jobs = threads.flatMap((n) => models.map((model) => ({ model, threads: n, rounds, engines: here })));
 for (const [i, job] of jobs.entries()) {
   if (here.length === 0) break;
   const title = `[${i + 1}/${jobs.length}] ${MODELS[job.model].title}, ${job.threads} thread${job.threads > 1 ? 's' : ''}`;
   const found = await measure(job, title);
   rows.push(...found.rows);
   absent.push(...found.absent);
-  writeRows();
   for (const engine of inNode.filter((name) => !here.includes(name)))
     absent.push({
       model: job.model,
@@ -126,18 +138,6 @@ for (const [i, job] of jobs.entries()) {
       why: 'could not be installed',
     });
 }
-let chromium: string | null = null;
-if (engines.includes('litert') && models.includes('mobilenetV2')) {
-  showProgress('Chromium', 'MobileNetV2 in a page');
-  const page = await measureInBrowser(rounds);
-  rows.push(...page.rows);
-  absent.push(...page.absent);
-  chromium = page.version;
-}
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 
-const sizes = await runtimeSizes();
-const report = formatReport({ rows, absent, sizes, setting: setting(versions, chromium) });
-console.log(report);
-writeRows();
-if (flags.write) writeFileSync(new URL('RESULTS.md', import.meta.url), report);
+console.log(publish());
