@@ -137,6 +137,7 @@ for (const [i, job] of jobs.entries()) {
       threads: job.threads,
       why: 'could not be installed',
     });
+  publish();
 }
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
 
