@@ -17,7 +17,7 @@ import torch.ao.nn.quantizable as nnqa
 import torchvision.models as tv
 from torch import nn
 from torch.ao.quantization.fx.custom_config import ConvertCustomConfig, PrepareCustomConfig
-from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx, prepare_qat_fx
 
 from common import fill, noise
 
@@ -97,6 +97,23 @@ class Encoder(nn.Module):
         return self.norm2(x + self.fc2(nn.functional.relu(self.fc1(x))))
 
 
+class Functional(nn.Module):
+    """Weights as arguments, functional activations, numbers as operands."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.empty(6, 4, 3, 3))
+        self.shift = nn.Parameter(torch.empty(6))
+        self.table = nn.Parameter(torch.empty(5, 6))
+
+    def forward(self, x):
+        x = nn.functional.relu(nn.functional.conv2d(x, self.kernel, self.shift, (1, 1), (0, 0), (1, 1), 1))
+        x = nn.functional.hardswish(nn.functional.max_pool2d(x, 2)) * 2
+        x = nn.functional.linear(torch.mean(x, [2, 3]), self.table)
+        x = torch.sigmoid(x) * x
+        return torch.cat([x, nn.functional.leaky_relu(x + 1, 0.1)], 1)
+
+
 def dynamic_lstm():
     return tq.get_default_qconfig_mapping("qnnpack").set_object_type(nn.LSTM, tq.default_dynamic_qconfig)
 
@@ -122,7 +139,11 @@ CASES = {
     "lstm, dynamic": (Lstm, dynamic_lstm, [[3, 7, 12]]),
     "lstm, static": (StaticLstm, default, [[7, 3, 12], [1, 3, 24], [1, 3, 24]]),
     "encoder": (Encoder, default, [[4, 6, 32]]),
+    "functional": (Functional, default, [[2, 4, 8, 8]]),
 }
+
+# Models whose observers are compared as they are placed for training.
+TRAINED = ["mobilenetV2", "squeezenet1_1", "dsCnn", "encoder"]
 
 
 def observers_of(graph_module):
@@ -204,10 +225,19 @@ def run(name):
     }
 
 
+def trained(name):
+    make, _, shapes = CASES[name]
+    inputs = tuple(noise_tensor(s, 990 + i) for i, s in enumerate(shapes))
+    prepared = prepare_qat_fx(make().train(), tq.get_default_qat_qconfig_mapping("qnnpack"), inputs)
+    return [row[:4] for row in observers_of(prepared)]
+
+
 if __name__ == "__main__":
     golden = {}
     for name in CASES:
         print(name, file=sys.stderr)
         golden[name] = run(name)
+        if name in TRAINED:
+            golden[name]["trained"] = trained(name)
     with open(os.path.join(HERE, "data", "fx.json"), "w") as f:
         json.dump(golden, f)

@@ -2,8 +2,14 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import {
   add,
+  cat,
   fx,
+  hardswish,
+  leakyRelu,
+  linear,
   matmul,
+  maxPool2d,
+  mean,
   models,
   mul,
   nn,
@@ -11,7 +17,9 @@ import {
   quantization,
   relu,
   select,
+  sigmoid,
   Tensor,
+  zeros,
 } from '../../src/index.ts';
 import { crc32 } from '../../src/io/crc32.ts';
 import { fill, noiseTensor } from '../support/hashed-weights.ts';
@@ -22,11 +30,13 @@ const {
   defaultDynamicQConfig,
   defaultPerChannelWeightObserver,
   FixedQParamsObserver,
+  getDefaultQatQConfigMapping,
   getDefaultQConfigMapping,
   MinMaxObserver,
   ObserverBase,
   PrepareCustomConfig,
   prepareFx,
+  prepareQatFx,
 } = quantization;
 
 /** [observed node, its observer by first use, the users of the observed tensor, class, scale and zero point]. */
@@ -41,6 +51,8 @@ interface Golden {
   readonly integers: Record<string, IntegerRow>;
   readonly output: number[];
   readonly keys: string[];
+  /** Observers for training; without their parameters. */
+  readonly trained?: [string, number, string[], string][];
 }
 
 const golden = JSON.parse(readFileSync(new URL('data/fx.json', import.meta.url), 'utf8')) as Record<
@@ -93,6 +105,20 @@ class Encoder extends nn.Module {
   }
 }
 
+class Functional extends nn.Module {
+  kernel = new nn.Parameter(zeros([6, 4, 3, 3]));
+  shift = new nn.Parameter(zeros([6]));
+  table = new nn.Parameter(zeros([5, 6]));
+
+  forward(x: Tensor): Tensor {
+    const y = relu(nn.functional.conv2d(x, this.kernel, this.shift));
+    const z = mul(hardswish(maxPool2d(y, 2)), 2);
+    const t = linear(mean(z, [2, 3]), this.table);
+    const s = mul(sigmoid(t), t);
+    return cat([s, leakyRelu(add(s, 1), 0.1)], 1);
+  }
+}
+
 interface Case {
   readonly make: () => nn.Module<any, any>;
   readonly mapping?: () => quantization.QConfigMapping;
@@ -127,6 +153,7 @@ const CASES: Readonly<Record<string, Case>> = {
     },
   },
   encoder: { make: () => new Encoder() },
+  functional: { make: () => new Functional() },
 };
 
 /** Our names of nodes as PyTorch spells them. */
@@ -183,6 +210,13 @@ function sharing(rows: readonly ObserverRow[]): string[] {
   return [...groups.values()].map((g) => g.sort().join(' = ')).sort();
 }
 
+/** Observed node, class, users: one line each, in any order. */
+function placed(rows: readonly ObserverRow[]): string[] {
+  return rows
+    .map(([source, , users, type]) => `${source} → ${type} → ${[...users].sort().join(', ')}`)
+    .sort();
+}
+
 describe('graph mode against PyTorch FX', () => {
   test.each(Object.keys(CASES))('%s', (name) => {
     const { make, mapping, options } = CASES[name];
@@ -200,9 +234,7 @@ describe('graph mode against PyTorch FX', () => {
       for (const b of [0, 1]) (prepared as any)(...shapes.map((s, i) => noiseTensor(s, 900 + 10 * b + i)));
     });
     const ours = observersOf(prepared);
-    const place = (rows: readonly ObserverRow[]): string[] =>
-      rows.map(([source, , users, type]) => `${source} → ${type} → ${[...users].sort().join(', ')}`).sort();
-    expect(place(ours)).toEqual(place(observers));
+    expect(placed(ours)).toEqual(placed(observers));
     expect(sharing(ours)).toEqual(sharing(observers));
     const byPlace = new Map(observers.map((row) => [`${row[0]} ${[...row[2]].sort()}`, row[4]]));
     let lastBits = 0;
@@ -227,7 +259,8 @@ describe('graph mode against PyTorch FX', () => {
       const theirs = byPlace.get(`${source} ${[...users].sort()}`);
       if (!theirs) continue;
       const [scale, zeroPoint] = theirs;
-      prepared.addModule(node.targetName, new FixedQParamsObserver({ scale, zeroPoint, dtype: 'quint8' }));
+      const { dtype } = prepared.getSubmodule(node.targetName) as quantization.FixedQParamsObserver;
+      prepared.addModule(node.targetName, new FixedQParamsObserver({ scale, zeroPoint, dtype }));
     }
     const converted = convertFx(prepared, { convertCustomConfig: new ConvertCustomConfig() });
     const recorder = new Recorder(converted.graph, converted);
@@ -244,5 +277,20 @@ describe('graph mode against PyTorch FX', () => {
     );
     expect(differing.map(([node]) => node)).toEqual([]);
     expect(outputsDiffer).toBe(0);
+  });
+
+  test.each(Object.keys(CASES).filter((name) => golden[name].trained))('%s, for training', (name) => {
+    const { shapes, trained } = golden[name];
+    const inputs = shapes.map((s, i) => noiseTensor(s, 990 + i));
+    const prepared = prepareQatFx(
+      CASES[name].make().train(),
+      getDefaultQatQConfigMapping('qnnpack'),
+      inputs as never,
+    );
+    const theirs = (trained ?? []).map((row) => [...row, null] as ObserverRow);
+    const ours = observersOf(prepared);
+    expect(placed(ours)).toEqual(placed(theirs));
+    expect(sharing(ours)).toEqual(sharing(theirs));
+    console.log(`${name}: ${ours.length} fake-quantizes placed and shared alike`);
   });
 });

@@ -85,13 +85,13 @@ function reference<Args extends unknown[], Out>(
   fn: string,
   standalone: (module: GraphModule<any, any>) => AnyModule,
 ): QuantizedGraphModule<Args, Out> {
-  const { custom: prepareCustom } = requirePrepared(model, fn);
+  const { custom: prepareCustom, types } = requirePrepared(model, fn);
   const custom = options.convertCustomConfig ?? new ConvertCustomConfig();
   const observed = options.allowUnobserved ? deepCopy(model) : model;
   if (options.allowUnobserved) showZeroToUnobserved(observed);
   const skip = new Set<string>();
   if (options.qconfigMapping) {
-    for (const [node, qconfig] of nodeQConfigs(model, new Map(), options.qconfigMapping))
+    for (const [node, qconfig] of nodeQConfigs(model, types, options.qconfigMapping))
       if (!qconfig && !node.targetName.startsWith('activation_post_process_')) skip.add(node.name);
   }
   const made = toReference(observed, { fn, backend, custom, skip, standalone });

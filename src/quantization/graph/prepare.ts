@@ -148,7 +148,7 @@ function prepareGraph(
   prepareStandalone(traced.module, qconfigs, custom, options, training, fn);
   const decisions = annotateGraph(traced.module, { qconfigs, backend, custom, training });
   if (options.strict) refuseFloat(fn, decisions.float);
-  finish(traced.module, decisions, custom);
+  finish(traced.module, decisions, custom, traced.types);
   return traced.module;
 }
 
@@ -173,6 +173,7 @@ export function finish(
   module: GraphModule<any, any>,
   { annotations, float }: Decisions,
   custom: PrepareCustomConfig,
+  types: ReadonlyMap<string, unknown> = new Map(),
 ): void {
   const given = new Set(
     custom.inputQuantizedIndexes.flatMap((i) => {
@@ -199,6 +200,7 @@ export function finish(
       module.graph.nodes.filter((node) => isStandalone(module, node, custom)).map((node) => node.name),
     ),
     custom,
+    types,
   });
 }
 

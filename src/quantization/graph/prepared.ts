@@ -15,6 +15,8 @@ export interface Prepared {
   /** Nodes whose modules are quantized on their own. */
   readonly standalone: Set<string>;
   readonly custom: PrepareCustomConfig;
+  /** Class of every module of the model before it was fused, by path. */
+  readonly types: ReadonlyMap<string, unknown>;
 }
 
 const PREPARED = Symbol('prepared');
