@@ -10,25 +10,27 @@ import {
   join,
   leave,
   reportFault,
+  SCRIPT_LENGTH,
+  SCRIPT_PTR,
   TICKET,
+  takeChunk,
   waitForChange,
 } from '../../src/runtime/threads/control.ts';
 import { onMessage } from '../../src/runtime/threads/inbox.ts';
+import { chunksOf, decodeScript, kernelNames } from '../../src/runtime/threads/script.ts';
 import type { ThreadStart } from '../../src/runtime/threads/worker.ts';
 
-/** Takes the first chunk of the run it comes across; false where another thread was faster. */
-function takeChunk(control: Int32Array): boolean {
-  const ticket = Atomics.load(control, TICKET);
-  return ticket < END && Atomics.compareExchange(control, TICKET, ticket, ticket + 1) === ticket;
-}
-
-onMessage<ThreadStart>(({ control, thread }, reply) => {
+onMessage<ThreadStart>(({ module, memory, control, thread, threads }, reply) => {
   reply('ready');
   for (let seen = 0; ; ) {
     waitForChange(control, GENERATION, seen, IDLE_SLEEPERS, 1);
     seen = Atomics.load(control, GENERATION);
     if (!join(control)) continue;
-    if (takeChunk(control)) break;
+    const step = Atomics.load(control, TICKET);
+    const numbers = new Float64Array(memory.buffer, control[SCRIPT_PTR], control[SCRIPT_LENGTH]);
+    const calls = step < END ? decodeScript(numbers, kernelNames(module))[step] : [];
+    const chunks = calls.reduce((sum, call) => sum + chunksOf(call), 0);
+    if (takeChunk(control, step, chunks, thread, threads) >= 0) break;
     leave(control);
   }
   if (workerData === 'exit') process.exit(1);

@@ -1,3 +1,4 @@
+import { MOST_CHUNKS } from '../threads/control.ts';
 import { type ChunkedCall, chunksOf } from '../threads/script.ts';
 import type { KernelStep, PlacedCall } from './step.ts';
 
@@ -32,7 +33,8 @@ export function shareStep(
     Math.max(threads, Math.floor(time / CHUNK_MICROSECONDS)),
   );
   const chunked = calls.map((call) => chunkCall(call, chunks));
-  return chunked.reduce((sum, call) => sum + chunksOf(call), 0) > 1 ? chunked : null;
+  const all = chunked.reduce((sum, call) => sum + chunksOf(call), 0);
+  return all > 1 && all <= MOST_CHUNKS ? chunked : null;
 }
 
 /** The calls of a step as one chunk each. */

@@ -1,7 +1,8 @@
 import type { Allocation, Engine } from '../../kernels/engine.ts';
+import { type Chunks, MOST_STEPS } from '../threads/control.ts';
 import { currentPool } from '../threads/num-threads.ts';
 import type { PlacedScript, ThreadPool } from '../threads/pool.ts';
-import { type BoundStep, bindStep, type ChunkedCall, encodeScript, kernelNames } from '../threads/script.ts';
+import { bindStep, type ChunkedCall, encodeScript, kernelNames } from '../threads/script.ts';
 import { shareStep, wholeCalls } from './chunks.ts';
 import { placeCall, type Step } from './step.ts';
 
@@ -9,7 +10,7 @@ import { placeCall, type Step } from './step.ts';
 interface Runner {
   /** Place of the step in the script; −1 where this thread runs it alone. */
   readonly index: number;
-  readonly step: BoundStep;
+  readonly step: Chunks;
 }
 
 /** Memory that threads of a pool may read or write as long as they have not left the run. */
@@ -97,7 +98,8 @@ export class Executor {
       if (step.kind === 'operator') return { index: -1, step: { chunks: 1, run: step.run } };
       const calls = step.calls.map(placeCall);
       const chunked = shareStep(step, calls, threads);
-      if (chunked === null) return { index: -1, step: bindStep(wholeCalls(calls), kernels) };
+      if (chunked === null || shared.length >= MOST_STEPS)
+        return { index: -1, step: bindStep(wholeCalls(calls), kernels) };
       return { index: shared.push(chunked) - 1, step: bindStep(chunked, kernels) };
     });
     if (pool !== null && shared.length > 0) this.#script = this.#place(shared, pool);

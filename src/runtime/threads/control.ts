@@ -3,9 +3,10 @@
  * that caller and workers have in common: taking a chunk, and waiting for a word to change.
  *
  * A run is opened by the caller, which publishes one step after the other. Workers join an open run and leave it at its end.
- * The ticket holds the step in its high bits and the next chunk of it in its low bits, so that a late thread can never take
- * a chunk of a step that it does not know to be current. The caller goes on when as many chunks are done as the step has;
- * a worker that never wakes up costs nothing but its help.
+ * The chunks of a step lie in one queue for each thread, the same part of the step for the same thread every time, so that
+ * it finds in its caches what it made before; who is done helps the others. A queue holds the step in its high bits and its
+ * next chunk in its low bits, so that a late thread can never take a chunk of a step that it does not know to be current.
+ * The caller goes on when as many chunks are done as the step has; a worker that never wakes up costs nothing but its help.
  */
 
 /** Words of 32 bits. Those that threads write often lie on cache lines of their own. */
@@ -14,7 +15,7 @@ const LINE = 16;
 export const GENERATION: number = 0 * LINE;
 /** {@link OPEN} while a run may be joined, plus the number of workers in it. */
 export const STATE: number = 1 * LINE;
-/** Step and next chunk of the run. */
+/** The current step of the run; {@link END} behind the last. */
 export const TICKET: number = 2 * LINE;
 /** Chunks of the current step that are done. */
 export const DONE: number = 3 * LINE;
@@ -32,29 +33,77 @@ export const SCRIPT_ID: number = 8 * LINE + 2;
 export const FAULT: number = 9 * LINE;
 export const MESSAGE: number = 10 * LINE;
 const MESSAGE_LENGTH = 240;
-export const CONTROL_WORDS: number = 26 * LINE;
+/** One queue for each thread. */
+const QUEUES = 26 * LINE;
+/** More threads than this never pay. */
+export const MOST_THREADS: number = 64;
+export const CONTROL_WORDS: number = QUEUES + MOST_THREADS * LINE;
 
 export const OPEN: number = 1 << 30;
 const CHUNK_BITS = 12;
+const CHUNK_MASK = (1 << CHUNK_BITS) - 1;
 /** Most chunks of a step, and most steps that can be told apart. */
-export const MOST_CHUNKS: number = (1 << CHUNK_BITS) - 64;
+export const MOST_CHUNKS: number = CHUNK_MASK;
 export const MOST_STEPS: number = (1 << (31 - CHUNK_BITS)) - 1;
 /** The ticket behind the last step. */
-export const END: number = MOST_STEPS << CHUNK_BITS;
+export const END: number = MOST_STEPS;
 
-/** The ticket of a step of which no chunk is taken. */
-export function ticketOf(step: number): number {
-  return step << CHUNK_BITS;
+/** A step that a thread can run chunk by chunk. */
+export interface Chunks {
+  readonly chunks: number;
+  run(chunk: number): void;
 }
 
-/** The step of a ticket. */
-export function stepOf(ticket: number): number {
-  return ticket >>> CHUNK_BITS;
+/** The first chunk of a thread's queue, which ends where the next one's begins. */
+function firstOf(thread: number, threads: number, chunks: number): number {
+  return Math.floor((chunks * thread) / threads);
 }
 
-/** The next chunk of a ticket. */
-export function chunkOf(ticket: number): number {
-  return ticket & ((1 << CHUNK_BITS) - 1);
+/** Fills the queues with the chunks of a step, and makes it the current one. Only when all chunks of the one before are done. */
+export function publish(control: Int32Array, step: number, chunks: number, threads: number): void {
+  Atomics.store(control, DONE, 0);
+  for (let thread = 0; thread < threads; thread++) {
+    Atomics.store(control, QUEUES + thread * LINE, (step << CHUNK_BITS) | firstOf(thread, threads, chunks));
+  }
+  Atomics.store(control, TICKET, step);
+}
+
+/** Takes the next chunk from a thread's queue; −1 where it is empty, or the step is not the current one any more. */
+export function takeChunk(
+  control: Int32Array,
+  step: number,
+  chunks: number,
+  owner: number,
+  threads: number,
+): number {
+  const word = QUEUES + owner * LINE;
+  const end = firstOf(owner + 1, threads, chunks);
+  for (;;) {
+    const next = Atomics.load(control, word);
+    const chunk = next & CHUNK_MASK;
+    if (next >>> CHUNK_BITS !== step || chunk >= end) return -1;
+    if (Atomics.compareExchange(control, word, next, next + 1) === next) return chunk;
+  }
+}
+
+/** Runs chunks of a step until none is left: this thread's own first. */
+export function work(
+  control: Int32Array,
+  step: number,
+  bound: Chunks,
+  thread: number,
+  threads: number,
+): void {
+  for (let i = 0; i < threads; i++) {
+    const owner = (thread + i) % threads;
+    for (;;) {
+      const chunk = takeChunk(control, step, bound.chunks, owner, threads);
+      if (chunk < 0) break;
+      bound.run(chunk);
+      Atomics.add(control, DONE, 1);
+      wakeCaller(control, DONE);
+    }
+  }
 }
 
 /** Joins the current run if it is open. */
@@ -70,12 +119,6 @@ export function join(control: Int32Array): boolean {
 export function leave(control: Int32Array): void {
   Atomics.sub(control, STATE, 1);
   wakeCaller(control, STATE);
-}
-
-/** Says that one more chunk of the current step is done. */
-export function finishChunk(control: Int32Array): void {
-  Atomics.add(control, DONE, 1);
-  wakeCaller(control, DONE);
 }
 
 function wakeCaller(control: Int32Array, word: number): void {

@@ -1,10 +1,8 @@
 import { ArgumentError } from '../../core/errors.ts';
 import { type Engine, engine } from '../../kernels/engine.ts';
 import { whyNotShared } from '../../kernels/modules.ts';
+import { MOST_THREADS } from './control.ts';
 import { type PoolOptions, ThreadPool } from './pool.ts';
-
-/** More than this many threads never pay. */
-const MOST_THREADS = 64;
 
 /** It stays when one thread is asked for: its threads sleep, and may be wanted again. */
 let pool: ThreadPool | null = null;

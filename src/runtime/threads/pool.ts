@@ -3,8 +3,8 @@ import { KernelError } from '../../core/errors.ts';
 import type { Engine, SharedKernels } from '../../kernels/engine.ts';
 import {
   CALLER_SLEEPS,
+  type Chunks,
   CONTROL_WORDS,
-  chunkOf,
   DONE,
   END,
   FAULT,
@@ -12,6 +12,7 @@ import {
   GENERATION,
   IDLE_SLEEPERS,
   OPEN,
+  publish,
   RUN_SLEEPERS,
   SCRIPT_ID,
   SCRIPT_LENGTH,
@@ -20,9 +21,8 @@ import {
   STOP,
   spin,
   TICKET,
-  ticketOf,
+  work,
 } from './control.ts';
-import type { BoundStep } from './script.ts';
 import { type Peer, spawn } from './spawn.ts';
 import type { ThreadStart } from './worker.ts';
 
@@ -99,7 +99,7 @@ export class ThreadPool {
       const ready = Array.from({ length: threads - 1 }, (_, i) => {
         const peer = start();
         peers.push(peer);
-        const message: ThreadStart = { ...shared, control, thread: i + 1 };
+        const message: ThreadStart = { ...shared, control, thread: i + 1, threads };
         return readiness(peer, message);
       });
       await Promise.all(ready);
@@ -131,11 +131,9 @@ export class ThreadPool {
   }
 
   /** Runs all chunks of a step of the script, this thread taking part. */
-  share(index: number, step: BoundStep): void {
+  share(index: number, step: Chunks): void {
     const control = this.#control;
-    const first = ticketOf(index);
-    Atomics.store(control, DONE, 0);
-    Atomics.store(control, TICKET, first);
+    publish(control, index, step.chunks, this.threads);
     if (this.#open) {
       if (Atomics.load(control, RUN_SLEEPERS) !== 0) Atomics.notify(control, TICKET);
     } else {
@@ -144,14 +142,7 @@ export class ThreadPool {
       Atomics.add(control, GENERATION, 1);
       if (Atomics.load(control, IDLE_SLEEPERS) !== 0) Atomics.notify(control, GENERATION);
     }
-    for (;;) {
-      const ticket = Atomics.load(control, TICKET);
-      const chunk = chunkOf(ticket);
-      if (chunk >= step.chunks) break;
-      if (Atomics.compareExchange(control, TICKET, ticket, ticket + 1) !== ticket) continue;
-      step.run(chunk);
-      Atomics.add(control, DONE, 1);
-    }
+    work(control, index, step, 0, this.threads);
     for (;;) {
       const done = Atomics.load(control, DONE);
       if (done === step.chunks) return;

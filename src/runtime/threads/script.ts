@@ -1,5 +1,6 @@
 import type { KernelExports } from '../../kernels/engine.ts';
 import { bindCall, type PlacedArg, type PlacedCall, type RangeRunner } from '../plan/step.ts';
+import type { Chunks } from './control.ts';
 
 /** A call and how many units of it a thread takes at a time. */
 export interface ChunkedCall {
@@ -9,12 +10,6 @@ export interface ChunkedCall {
 
 /** One step of a script: calls that may run at the same time; none where only the caller has something to do. */
 export type ScriptStep = readonly ChunkedCall[];
-
-/** A step that this thread can run, chunk by chunk. */
-export interface BoundStep {
-  readonly chunks: number;
-  run(chunk: number): void;
-}
 
 const NUMBER = 0;
 const BEGIN = 1;
@@ -91,7 +86,7 @@ export function chunksOf({ call, chunkUnits }: ChunkedCall): number {
 }
 
 /** Makes a step runnable on the kernels of one thread. Running it allocates nothing. */
-export function bindStep(step: ScriptStep, kernels: KernelExports): BoundStep {
+export function bindStep(step: ScriptStep, kernels: KernelExports): Chunks {
   const [first, ...more] = step.map((chunked) => bindChunks(chunked, kernels));
   if (first === undefined) return { chunks: 0, run: () => undefined };
   // Nearly every step is one call.
@@ -109,7 +104,7 @@ export function bindStep(step: ScriptStep, kernels: KernelExports): BoundStep {
   };
 }
 
-function bindChunks(chunked: ChunkedCall, kernels: KernelExports): BoundStep {
+function bindChunks(chunked: ChunkedCall, kernels: KernelExports): Chunks {
   const { call, chunkUnits } = chunked;
   const run: RangeRunner = bindCall(call, kernels);
   return {

@@ -4,9 +4,8 @@
  */
 import type { KernelExports, SharedKernels } from '../../kernels/engine.ts';
 import {
-  chunkOf,
+  type Chunks,
   END,
-  finishChunk,
   GENERATION,
   IDLE_SLEEPERS,
   join,
@@ -17,31 +16,32 @@ import {
   SCRIPT_LENGTH,
   SCRIPT_PTR,
   STOP,
-  stepOf,
   TICKET,
   waitForChange,
+  work,
 } from './control.ts';
 import { onMessage } from './inbox.ts';
-import { type BoundStep, bindStep, decodeScript, kernelNames } from './script.ts';
+import { bindStep, decodeScript, kernelNames } from './script.ts';
 
 /** What a worker of the pool is told when it starts. */
 export interface ThreadStart extends SharedKernels {
   readonly control: Int32Array;
   /** Its number, from 1 on; the caller is 0. */
   readonly thread: number;
+  readonly threads: number;
 }
 
 /** How long a worker looks out for work before it sleeps: inside of a run, and between runs. */
 const RUN_SPIN_MS = 1;
-const IDLE_SPIN_MS = 0.05;
+const IDLE_SPIN_MS = 0.1;
 /** Scripts a worker keeps ready. */
 const MOST_SCRIPTS = 16;
 
-function serve({ module, memory, control, thread }: ThreadStart): void {
+function serve({ module, memory, control, thread, threads }: ThreadStart): void {
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
   const names = kernelNames(module);
-  const scripts = new Map<number, readonly BoundStep[]>();
-  const currentScript = (): readonly BoundStep[] => {
+  const scripts = new Map<number, readonly Chunks[]>();
+  const currentScript = (): readonly Chunks[] => {
     const id = control[SCRIPT_ID];
     let steps = scripts.get(id);
     if (steps === undefined) {
@@ -52,19 +52,12 @@ function serve({ module, memory, control, thread }: ThreadStart): void {
     }
     return steps;
   };
-  const work = (): void => {
-    const steps = currentScript();
+  const walk = (): void => {
     for (;;) {
-      const ticket = Atomics.load(control, TICKET);
-      if (ticket >= END) return;
-      const step = steps[stepOf(ticket)];
-      const chunk = chunkOf(ticket);
-      if (chunk >= step.chunks) {
-        waitForChange(control, TICKET, ticket, RUN_SLEEPERS, RUN_SPIN_MS);
-      } else if (Atomics.compareExchange(control, TICKET, ticket, ticket + 1) === ticket) {
-        step.run(chunk);
-        finishChunk(control);
-      }
+      const index = Atomics.load(control, TICKET);
+      if (index === END) return;
+      work(control, index, currentScript()[index], thread, threads);
+      waitForChange(control, TICKET, index, RUN_SLEEPERS, RUN_SPIN_MS);
     }
   };
   let seen = 0;
@@ -73,7 +66,7 @@ function serve({ module, memory, control, thread }: ThreadStart): void {
     seen = Atomics.load(control, GENERATION);
     if (!join(control)) continue;
     try {
-      work();
+      walk();
     } catch (error) {
       reportFault(control, thread, error);
       throw error;
