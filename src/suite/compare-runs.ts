@@ -5,7 +5,7 @@ import { noGrad } from '../ops/grad-mode.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ErrorSums } from './error-sums.ts';
-import { type LayerRow, NOT_COMPARED, requireBatches, requireEvaluation } from './layer-rows.ts';
+import { eachBatch, type LayerRow, NOT_COMPARED, requireEvaluation } from './layer-rows.ts';
 import { type Match, matchRuns, type SitePair, siteType } from './match.ts';
 import { type Batch, callAgain, type Run, recordRun, replaceTensors, tensorsIn } from './sites.ts';
 
@@ -96,16 +96,13 @@ function compareRuns(
   requireEvaluation(fn, float, int8);
   const { patterns } = options;
   const table = new LayerTable(fn, options.onOutputs);
-  let count = 0;
-  for (const batch of batches) {
+  for (const batch of eachBatch(fn, batches)) {
     const floatRun = recordRun(float, batch, { patterns });
     const int8Run = recordRun(int8, batch, { patterns });
     const match = matchRuns(floatRun, int8Run, fn, patterns);
     add(table, floatRun, int8Run, match);
     table.note(match);
-    count++;
   }
-  requireBatches(fn, 'batches', count);
   return table.rows();
 }
 

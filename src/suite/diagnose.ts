@@ -6,7 +6,7 @@ import { DTYPES } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type CompareOptions, shadowOutput } from './compare-runs.ts';
 import { ErrorSums } from './error-sums.ts';
-import { formatDecibels, requireBatches, requireEvaluation } from './layer-rows.ts';
+import { eachBatch, formatDecibels, requireEvaluation } from './layer-rows.ts';
 import { layerWeights } from './layer-weights.ts';
 import { matchRuns, type SitePair, siteType } from './match.ts';
 import { OutputStatistics } from './output-statistics.ts';
@@ -83,8 +83,7 @@ export function diagnose(
   requireEvaluation(fn, float, int8);
   const { patterns } = options;
   const patients = new Map<string, Patient>();
-  let count = 0;
-  for (const batch of batches) {
+  for (const batch of eachBatch(fn, batches)) {
     const floatRun = recordRun(float, batch, { patterns });
     const int8Run = recordRun(int8, batch, { patterns });
     for (const pair of matchRuns(floatRun, int8Run, fn, patterns).pairs) {
@@ -94,9 +93,7 @@ export function diagnose(
       patients.set(key, patient);
       patient.add(shadowOutput(fn, pair, floatRun, int8Run), pair.int8Output);
     }
-    count++;
   }
-  requireBatches(fn, 'batches', count);
   return [...patients.values()].map((patient) => patient.diagnosis());
 }
 

@@ -1,7 +1,9 @@
 import { ArgumentError } from '../core/errors.ts';
 import { type Column, formatBytes, formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import type { ErrorMetrics } from './error-sums.ts';
+import type { Batch } from './sites.ts';
 
 /** One layer of a float model beside its int8 form. */
 export interface LayerRow extends ErrorMetrics {
@@ -96,17 +98,26 @@ export function requireEvaluation(fn: string, float: AnyModule, int8: AnyModule)
 }
 
 /**
- * Throws where there was nothing to run on.
+ * The batches one by one.
  *
- * @throws {@link ArgumentError}
+ * @throws {@link ArgumentError} where there are none, or something else is among them.
  */
-export function requireBatches(fn: string, argument: string, count: number): void {
-  if (count > 0) return;
-  throw new ArgumentError({
-    fn,
-    argument,
-    expected: 'at least one batch of inputs',
-    got: 'none',
-    fix: 'Pass a list of inputs, each a tensor or a list of arguments; a generator that was read before is empty.',
-  });
+export function* eachBatch(fn: string, batches: Iterable<Batch>): Generator<Batch> {
+  const fail = (expected: string, got: string): ArgumentError => {
+    const fix =
+      'Pass a list of inputs, each a tensor or a list of arguments; a generator that was read before is empty.';
+    return new ArgumentError({ fn, argument: 'batches', expected, got, fix });
+  };
+  // A tensor is iterable too: sample by sample.
+  if (batches instanceof Tensor || typeof batches?.[Symbol.iterator] !== 'function') {
+    throw fail('a list of batches', batches instanceof Tensor ? 'one tensor' : typeof batches);
+  }
+  let count = 0;
+  for (const batch of batches) {
+    if (!(batch instanceof Tensor) && !Array.isArray(batch))
+      throw fail('tensors or lists of arguments', typeof batch);
+    yield batch;
+    count++;
+  }
+  if (count === 0) throw fail('at least one batch of inputs', 'none');
 }

@@ -72,6 +72,11 @@ export function siteType({ module, op }: Site): string {
   return module ? module.typeName : (op as string);
 }
 
+/** True for what stands in the model's own code, rather than in a graph or between the calls of a run. */
+function isStub({ module }: Site): boolean {
+  return module instanceof Quantize || module instanceof QuantStub;
+}
+
 class Matcher {
   readonly #float: Run;
   readonly #int8: Run;
@@ -104,14 +109,18 @@ class Matcher {
       const head = site.module && this.#layerLike(site);
       if (head) found.set(site, this.#take(head, site));
     }
+    // A layer that another one does the work of may still be called, as it is where a model's own code runs by run.
+    const absorbed = (site: Site): boolean =>
+      !found.has(site) && site.module !== null && this.#floatLayers.has(site.path);
     for (const site of wanted) {
-      if (found.has(site) || crosses(site)) continue;
+      if (found.has(site) || crosses(site) || absorbed(site)) continue;
       const head = this.#alike(site);
       if (head) found.set(site, this.#take(head, site));
     }
     const pairs: SitePair[] = [];
     const alone: LoneSite[] = [];
     for (const site of wanted) {
+      if (absorbed(site)) continue;
       const pair = this.#pairOf(site, found.get(site));
       if (pair) pairs.push(pair);
       else alone.push({ site, model: 'int8' });
@@ -137,7 +146,7 @@ class Matcher {
     const input = this.#inputIndex(site);
     if (input >= 0) {
       const floatOutput = this.#float.inputs[input];
-      return { path: site.module ? site.path : '(input)', float: [], int8: site, floatOutput, int8Output };
+      return { path: isStub(site) ? site.path : '(input)', float: [], int8: site, floatOutput, int8Output };
     }
     if (site.module && [...layerWeights(site.module).values()].some((w) => isQuantizedDType(w.dtype)))
       throw this.#unmatched(site);
@@ -230,13 +239,12 @@ class Matcher {
   }
 
   /** True for calls that end in a ReLU of their own. */
-  #rectifies(site: Site): boolean {
-    return this.#rows.some(
-      (row) =>
-        (site.module
-          ? row.sequence.length > 1 && row.sequence.at(-1) === ReLU
-          : row.operator?.names.at(-1) === 'relu' && row.operator.names.length > 1) && isFormOf(site, row),
-    );
+  #rectifies({ module, op }: Site): boolean {
+    return this.#rows.some(({ sequence, operator, float, qat, static: fixed, dynamic }) => {
+      if (!module) return operator?.quantized === op && operator?.names.slice(1).includes('relu');
+      const forms: unknown[] = [float, qat, fixed, dynamic];
+      return sequence.length > 1 && sequence.at(-1) === ReLU && forms.includes(module.constructor);
+    });
   }
 
   /** What a call computes, whatever form it has: `conv2d` for Conv2d, its fused and quantized forms, and the operators. */

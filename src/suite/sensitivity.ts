@@ -3,7 +3,7 @@ import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ErrorSums } from './error-sums.ts';
-import { formatDecibels, requireBatches, requireEvaluation } from './layer-rows.ts';
+import { eachBatch, formatDecibels, requireEvaluation } from './layer-rows.ts';
 import { top1Agreement } from './metrics.ts';
 import { type MixedLayer, MixedModels } from './mixed-model.ts';
 import { type Batch, tensorsIn } from './sites.ts';
@@ -86,7 +86,7 @@ export function sensitivity(
   let mixed: MixedModels | null = null;
   let trials: Trial[] = [];
   let count = 0;
-  for (const batch of batches) {
+  for (const batch of eachBatch(fn, batches)) {
     if (!mixed) {
       mixed = new MixedModels(float, int8, batch, fn, options.patterns);
       trials = chosenLayers(mixed.layers(), options.layers).map((layer) => trialOf(layer, direction));
@@ -101,7 +101,6 @@ export function sensitivity(
     }
     count++;
   }
-  requireBatches(fn, 'batches', count);
   const models = mixed as unknown as MixedModels;
   const before = base.score(metric?.(int8));
   const rows = trials.map(({ path, type, returned, alone }): SensitivityRow => {

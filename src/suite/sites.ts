@@ -8,6 +8,7 @@ import { dispatch, type Interpreter, type Next, withInterpreter } from '../ops/d
 import { noGrad } from '../ops/grad-mode.ts';
 import type { OpArgs, OpName, OpResult } from '../ops/signatures/index.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
+import { StandIn } from '../quantization/define-by-run/stand-in.ts';
 import { POST_PROCESS } from '../quantization/module-qconfig.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -181,7 +182,9 @@ class Recorder implements Interpreter {
   #callModule(module: AnyModule, inputs: readonly unknown[], run: () => unknown): unknown {
     if (this.#depth > 0) return run();
     const path = this.#paths.get(module);
-    if (path === undefined || path === '' || !this.#isLeaf(module)) {
+    // Code that runs by run sees stand-ins; what is called with one is not a layer to it, but operators.
+    const isOpen = tensorsIn(inputs).some((t) => t instanceof StandIn);
+    if (path === undefined || path === '' || isOpen || !this.#isLeaf(module)) {
       const nodes = module instanceof GraphModule ? [...module.graph.nodes] : null;
       this.#scopes.push({ path: path ?? this.#scopes.at(-1)?.path ?? '', nodes });
       try {
