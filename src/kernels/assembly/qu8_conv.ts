@@ -112,6 +112,14 @@ export function qu8s8_conv_u8(
   convolve<i8, u8>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, zeroPoint, min, max, 0, 0);
 }
 
+/** {@link qu8s8_conv_u8} for panels that keep every `acc * scale` above -1.2e7: a cheaper epilogue gives the same result. */
+export function qu8s8_conv_u8_bounded(
+  input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, rowBegin: i32, rowEnd: i32,
+  panels: usize, outChannels: i32, out: usize, outStride: usize, zeroPoint: i32, min: i32, max: i32,
+): void {
+  convolve<i8, i8>(input, rowStride, table, taps, channels, rowBegin, rowEnd, panels, outChannels, out, outStride, zeroPoint, min, max, 0, 0);
+}
+
 /**
  * The same with a float result: max(acc * scale + floatBias[channel], floor). `floatBias` is padded to a multiple of 8 channels and
  * `outStride` counts floats.

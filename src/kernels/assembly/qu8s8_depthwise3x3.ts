@@ -1,5 +1,5 @@
 import { dot_s8 } from "./qu8s8_tile";
-import { bias_bits, low_bits, requantize_lanes, store_u8_half } from "./requantize";
+import { bias_bits, bounded_lanes, store_u8_half } from "./requantize";
 
 // Depthwise 3×3 convolution of neighbouring taps without a table: u8 activations × s8 weights, 8 channels at a time. Bytes of
 // up to four rows of a column are interleaved once, to four taps per channel, and then serve the three outputs that read that column.
@@ -32,14 +32,15 @@ function interleaved(row0: usize, row1: usize): v128 {
  * `edge` for columns. `top` and `left` are the padding. The output is dense.
  *
  * Panels hold 8 channels each: i32 bias[8]; for the rows of a pair, s8 weights[3 columns][8][4] with the taps of a column in the
- * first three places of the first and the last three of the second; f32 scale[8]. Reads whole vectors of 8 channels.
+ * first three places of the first and the last three of the second; f32 scale[8], which keeps every product with it above -1.2e7.
+ * Reads whole vectors of 8 channels.
  */
 export function qu8s8_depthwise3x3_u8(
   begin: i32, end: i32, input: usize, padding: usize, edge: i32, height: i32, width: i32, line: usize, image: usize, pixel: usize,
   top: i32, left: i32, pairs: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize,
   zeroPoint: i32, min: i32, max: i32,
 ): void {
-  const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max), outside = i8x16.splat(<i8>edge);
+  const bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max), outside = i8x16.splat(<i8>edge);
   const outLine = <usize>outWidth * channels;
   for (let unit = begin; unit < end; unit++) {
     const n = unit / pairs;
@@ -88,12 +89,12 @@ export function qu8s8_depthwise3x3_u8(
         s0 = dot_s8(v128.load(p, 192), c0, s0);
         s1 = dot_s8(v128.load(p, 208), c1, s1);
         const x = i16x8.narrow_i32x4_s(
-          requantize_lanes(r0, v128.load(p, 224), low, bias), requantize_lanes(r1, v128.load(p, 240), low, bias),
+          bounded_lanes(r0, v128.load(p, 224), bias), bounded_lanes(r1, v128.load(p, 240), bias),
         );
         const y = i16x8.narrow_i32x4_s(
-          requantize_lanes(s0, v128.load(p, 224), low, bias), requantize_lanes(s1, v128.load(p, 240), low, bias),
+          bounded_lanes(s0, v128.load(p, 224), bias), bounded_lanes(s1, v128.load(p, 240), bias),
         );
-        const z = i8x16.min_u(i8x16.narrow_i16x8_u(x, y), high);
+        const z = i8x16.min_u(i8x16.max_u(i8x16.narrow_i16x8_u(x, y), least), high);
         store_u8_half(to, z, 0, some);
         if (both) store_u8_half(to + outLine, z, 1, some);
         to += channels;
@@ -113,7 +114,7 @@ export function qu8s8_depthwise3x3s2_u8(
   begin: i32, end: i32, input: usize, padding: usize, edge: i32, height: i32, width: i32, line: usize, image: usize, pixel: usize,
   top: i32, left: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize, zeroPoint: i32, min: i32, max: i32,
 ): void {
-  const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max), outside = i8x16.splat(<i8>edge);
+  const bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max), outside = i8x16.splat(<i8>edge);
   for (let unit = begin; unit < end; unit++) {
     const n = unit / outHeight;
     const from = input + <usize>n * image;
@@ -153,9 +154,9 @@ export function qu8s8_depthwise3x3s2_u8(
         r0 = dot_s8(v128.load(p, 96), c0, r0);
         r1 = dot_s8(v128.load(p, 112), c1, r1);
         const x = i16x8.narrow_i32x4_s(
-          requantize_lanes(r0, v128.load(p, 224), low, bias), requantize_lanes(r1, v128.load(p, 240), low, bias),
+          bounded_lanes(r0, v128.load(p, 224), bias), bounded_lanes(r1, v128.load(p, 240), bias),
         );
-        store_u8_half(to, i8x16.min_u(i8x16.narrow_i16x8_u(x, x), high), 0, some);
+        store_u8_half(to, i8x16.min_u(i8x16.max_u(i8x16.narrow_i16x8_u(x, x), least), high), 0, some);
         to += channels;
         a0 = c0;
         a1 = c1;

@@ -42,6 +42,15 @@ export function requantize_lanes(acc: v128, scale: v128, low: v128, bias: v128):
   return round_lanes(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), low, bias);
 }
 
+/**
+ * {@link requantize_lanes} without the lower clamp, which is left to bytes: for products above -MAGIC, whose sum with it is positive.
+ */
+// @ts-ignore: decorator
+@inline
+export function bounded_lanes(acc: v128, scale: v128, bias: v128): v128 {
+  return i32x4.sub(f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), f32x4.splat(MAGIC)), bias);
+}
+
 /** Stores the first `n` (1.., at most 8 are stored) bytes of one half of `x` (`half` 0 or 1). */
 // @ts-ignore: decorator
 @inline

@@ -167,6 +167,21 @@ export function foldQuantization(
   return { biases, scales };
 }
 
+/** Products of sums and scales that the cheaper epilogues still round right. */
+const LARGEST_PRODUCT = 1.2e7;
+
+/** Whether no sum over `rowLength` weights, whatever they and the activations are, leaves what the cheaper epilogues round right. */
+export function isBounded(
+  rowLength: number,
+  { biases, scales }: { readonly biases: Int32Array; readonly scales: Float32Array },
+): boolean {
+  // The sum itself, and the input's zero point times the weights.
+  const reach = 2 * 255 * 128 * rowLength;
+  return (
+    reach < 2 ** 30 && scales.every((scale, c) => scale * (reach + Math.abs(biases[c])) < LARGEST_PRODUCT)
+  );
+}
+
 /** Biases from which the contribution of the input's zero point (0..255) is taken away. */
 export function foldZeroPoint(biases: Int32Array, zeroPoint: number, weightSums: Int32Array): Int32Array {
   return biases.map((bias, c) => bias - Math.imul(zeroPoint, weightSums[c]));

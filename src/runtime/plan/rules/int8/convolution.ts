@@ -71,7 +71,8 @@ function productCalls(plan: ProductPlan): KernelCall[] {
     const kernel = wide ? 'qu8s16_depthwise_u8' : 'qu8s8_depthwise_u8';
     return [{ kernel, args: [...args, outStride, ...epilogue], units: rows, grain: 1 }];
   }
-  const kernel = wide ? 'qu8s16_conv_u8' : 'qu8s8_conv_u8';
+  const narrow = panels.bounded ? 'qu8s8_conv_u8_bounded' : 'qu8s8_conv_u8';
+  const kernel = wide ? 'qu8s16_conv_u8' : narrow;
   const perGroup = outChannels / panelGroups;
   const byPanels = rows < FEW_ROWS && panelsPerGroup > 1;
   return Array.from({ length: panelGroups }, (_, g): KernelCall => {
@@ -165,10 +166,10 @@ function convolution(relu: boolean): LoweringRule {
     const geometry = geometryOf(node, packed, builder);
     let x = channelsLastValue(node, arg, builder);
     if (!x) return false;
-    const format = formatOf(packed, builder);
+    const { mergedTaps } = formatOf(packed, builder);
     let reads = geometry;
-    if (format.mergedTaps > 1) {
-      const margins = marginsFor(geometry, format.mergedTaps);
+    if (mergedTaps > 1) {
+      const margins = marginsFor(geometry, mergedTaps);
       x = withMargins(node, x, margins, builder);
       const innermost = (list: readonly number[], v: number): number[] => [...list.slice(0, -1), v];
       reads = {
@@ -186,6 +187,7 @@ function convolution(relu: boolean): LoweringRule {
       unsignedQParams(output),
       builder,
     );
+    const { format } = panels;
     const macs = product(output.shape) * product(packed.weight.shape.slice(1));
     if (format.direct) {
       const call = depthwiseCall(geometry, panels.block, x, output, relu, builder);

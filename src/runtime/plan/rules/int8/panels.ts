@@ -7,6 +7,7 @@ import {
 import {
   foldQuantization,
   foldZeroPoint,
+  isBounded,
   writePanelHeaders,
   writePanels,
 } from '../../../../kernels/int8/write-panels.ts';
@@ -19,19 +20,24 @@ import type { Unsigned } from './layout.ts';
 export interface Panels {
   readonly format: PanelFormat;
   readonly block: Block;
+  /** Every requantized sum is within what the cheaper epilogues round right. */
+  readonly bounded: boolean;
 }
 
 /** The panel layout that packed weights get on this engine. */
 export function formatOf(packed: PackedWeights, builder: PlanBuilder): PanelFormat {
-  const format = panelFormat(packed.convWeights(false), builder.engine.exactDot8);
-  const { geometry, kernelSize } = packed;
-  const direct =
+  return panelFormat(packed.convWeights(false), builder.engine.exactDot8);
+}
+
+/** Whether the 3×3 depthwise kernels know these weights. */
+function isDirect({ geometry, kernelSize }: PackedWeights, format: PanelFormat): boolean {
+  return (
     format.depthwise &&
     format.weightType === 's8' &&
     `${kernelSize}` === '3,3' &&
     `${geometry?.dilation}` === '1,1' &&
-    ['1,1', '2,2'].includes(`${geometry?.stride}`);
-  return direct ? depthwise3x3Format(packed.weight.shape[0]) : format;
+    ['1,1', '2,2'].includes(`${geometry?.stride}`)
+  );
 }
 
 /**
@@ -45,19 +51,23 @@ export function panelsFor(
   output: Unsigned,
   builder: PlanBuilder,
 ): Panels {
-  const format = formatOf(packed, builder);
+  const weights = packed.convWeights(false);
+  const folded = foldQuantization('jit.Program', {
+    bias: packed.bias && (packed.bias.data as Float32Array),
+    inputScale: input.scale,
+    inputZeroPoint: input.zeroPoint,
+    weightScales: packed.weightScales,
+    output,
+  });
+  const bounded = isBounded(weights.taps * weights.inChannelsPerGroup, folded);
+  const product = panelFormat(weights, builder.engine.exactDot8);
+  const format = bounded && isDirect(packed, product) ? depthwise3x3Format(weights.outChannels) : product;
   const key = `panels ${name} ${input.scale} ${input.zeroPoint} ${output.scale}`;
   const block = builder.constants.get(key, panelsBytes(format), (ptr) => {
-    const { heap } = builder.engine;
-    const sums = writePanels(builder.engine, ptr, format, packed.convWeights(false));
-    const { biases, scales } = foldQuantization('jit.Program', {
-      bias: packed.bias && (packed.bias.data as Float32Array),
-      inputScale: input.scale,
-      inputZeroPoint: input.zeroPoint,
-      weightScales: packed.weightScales,
-      output,
-    });
-    writePanelHeaders(heap, ptr, format, foldZeroPoint(biases, input.zeroPoint, sums), scales);
+    const { engine } = builder;
+    const sums = writePanels(engine, ptr, format, weights);
+    const biases = foldZeroPoint(folded.biases, input.zeroPoint, sums);
+    writePanelHeaders(engine.heap, ptr, format, biases, folded.scales);
   });
-  return { format, block };
+  return { format, block, bounded };
 }
