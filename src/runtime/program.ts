@@ -36,7 +36,8 @@ export function provideBackground(start: (program: Program) => Background): void
 
 /**
  * A model as a list of operators with its weights: what runs where the model's classes are not at hand. Made by
- * `jit.trace` or `jit.load`; gives bit for bit what the traced model gives. Source: `torch.jit.ScriptModule`.
+ * `jit.trace` or `jit.load`. int8 programs give bit for bit what the traced model gives; float ones differ by at most 1e-5 of
+ * the largest number of a result, because products and normalizations are fused. Source: `torch.jit.ScriptModule`.
  *
  * @example
  * const program = jit.trace(model.eval(), [x]);

@@ -11,7 +11,9 @@ function apply(op: i32, a: v128, b: v128, alpha: v128): v128 {
   if (op == 3) return f32x4.mul(a, b);
   if (op == 4) return f32x4.div(a, b);
   if (op == 5) return f32x4.max(a, b);
-  return f32x4.min(a, b);
+  if (op == 6) return f32x4.min(a, b);
+  if (op == 7) return v128.bitselect(a, f32x4.mul(a, b), f32x4.gt(a, f32x4.splat(0)));
+  return v128.bitselect(alpha, a, f32x4.ne(b, f32x4.splat(0)));
 }
 
 // @ts-ignore: decorator
@@ -46,7 +48,9 @@ function anyLine(op: i32, a: usize, aStep: usize, b: usize, bStep: usize, n: i32
     case 3: line(3, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
     case 4: line(4, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
     case 5: line(5, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
-    default: line(6, a, aStep, b, bStep, n, out, alpha, lo, hi);
+    case 6: line(6, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 7: line(7, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    default: line(8, a, aStep, b, bStep, n, out, alpha, lo, hi);
   }
 }
 

@@ -43,6 +43,7 @@ export class Plan {
     const shapes = new ShapePropagation(graph, owner);
     shapes.run(...substituted(graph.inputs, inputs));
     const { metas } = shapes;
+    for (const [node, tensor] of inputs) metas.set(node, metaOf(tensor));
     const builder = new PlanBuilder({ constants, metas, batch, attributes });
     this.engine = constants.engine;
     this.#inputs = [...inputs].map(([node, tensor]) => {

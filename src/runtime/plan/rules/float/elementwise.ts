@@ -1,12 +1,13 @@
 import { product } from '../../../../core/math.ts';
-import { Node } from '../../../../fx/node.ts';
+import type { Node } from '../../../../fx/node.ts';
 import { MAP_FUNCTIONS, type MapFunction } from '../../../../kernels/f32/map.ts';
 import { memoryOrder, nest, stridesInOrder } from '../../../../ops/float/layout.ts';
+import type { DType } from '../../../../tensor/dtype.ts';
 import { broadcastStrides, contiguousStrides, type Shape } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { rowMajor } from '../../copy.ts';
 import type { Address, KernelCall } from '../../step.ts';
-import { isDense, type Value } from '../../value.ts';
+import { isDense, storedBytes, type Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
 import { boundsOf, onlyUser } from './epilogue.ts';
 import { floatValue } from './product.ts';
@@ -58,7 +59,7 @@ const gelu: LoweringRule = (node, builder) => {
 };
 
 /** The functions of `f32_zip`, in its order. */
-const PAIRS = ['add', 'addScaled', 'sub', 'mul', 'div', 'maximum', 'minimum'] as const;
+const PAIRS = ['add', 'addScaled', 'sub', 'mul', 'div', 'maximum', 'minimum', 'prelu', 'maskedFill'] as const;
 
 /** Applies a function of `f32_zip` to broadcast operands, and bounds to the result. */
 export function zipped(
@@ -145,16 +146,19 @@ function zipping(fn: (typeof PAIRS)[number]): LoweringRule {
   };
 }
 
-/** Whole numbers, booleans and doubles as floats. */
-const toFloat: LoweringRule = (node, builder) => {
-  const x = node.args[0] instanceof Node ? builder.tensor(node.args[0]) : undefined;
-  const kernel =
-    x?.dtype === 'int64' || x?.dtype === 'float64'
-      ? 'f32_from_f64'
-      : x?.dtype === 'bool' || x?.dtype === 'uint8'
-        ? 'f32_from_u8'
-        : null;
-  if (!x || !kernel || node.args[1] !== 'float32') return false;
+/** The kernel that makes floats of the elements of a dtype; null where there is none. */
+function toFloatKernel(dtype: DType): 'f32_from_f64' | 'f32_from_u8' | null {
+  if (dtype === 'int64' || dtype === 'float64') return 'f32_from_f64';
+  return dtype === 'bool' || dtype === 'uint8' ? 'f32_from_u8' : null;
+}
+
+/** Whole numbers, booleans or doubles as floats. */
+function asFloats(
+  node: Node,
+  builder: PlanBuilder,
+  x: Value,
+  kernel: NonNullable<ReturnType<typeof toFloatKernel>>,
+): Value {
   const from = isDense(x.shape, x.strides) ? x : rowMajor(builder, node, x);
   const out = builder.allocateValue({
     shape: x.shape,
@@ -163,19 +167,52 @@ const toFloat: LoweringRule = (node, builder) => {
     strides: from.strides,
   });
   const total = product(x.shape);
-  const bytes = kernel === 'f32_from_f64' ? 8 : 1;
   const call: KernelCall = {
     kernel,
     args: [
-      { at: addressOf(from), stride: bytes * CHUNK },
+      { at: addressOf(from), stride: storedBytes(x.dtype) * CHUNK },
       { count: CHUNK, total },
       { at: addressOf(out), stride: 4 * CHUNK },
     ],
     units: Math.ceil(total / CHUNK),
     grain: 1,
   };
-  if (total > 0) builder.kernels(node, [call], { op: node.targetName });
-  builder.bind(node, out);
+  if (total > 0) builder.kernels(node, [call], { op: 'to float' });
+  return out;
+}
+
+const toFloat: LoweringRule = (node, builder) => {
+  const x = builder.tensor(node.args[0]);
+  const kernel = x && toFloatKernel(x.dtype);
+  if (!kernel || node.args[1] !== 'float32') return false;
+  builder.bind(node, asFloats(node, builder, x, kernel));
+  return true;
+};
+
+const UNBOUNDED = [-Infinity, Infinity] as const;
+
+const maskedFill: LoweringRule = (node, builder) => {
+  const x = floatValue(node.args[0], builder);
+  const mask = builder.tensor(node.args[1]);
+  if (!x || mask?.dtype !== 'bool' || builder.meta(node).dtype !== 'float32') return false;
+  const { shape } = builder.meta(node);
+  const where = asFloats(node, builder, mask, 'f32_from_u8');
+  const fill = node.args[2] as number;
+  builder.bind(node, zipped(node, builder, x, where, shape, 'maskedFill', fill, UNBOUNDED));
+  return true;
+};
+
+/** One slope, or one per channel (dimension 1). */
+const prelu: LoweringRule = (node, builder) => {
+  const x = floatValue(node.args[0], builder);
+  const weight = floatValue(node.args[1], builder);
+  if (!x || !weight) return false;
+  const one = product(weight.shape) === 1;
+  const after = new Array<number>(Math.max(0, x.shape.length - 2)).fill(1);
+  const slopes: Value = one
+    ? { ...weight, shape: [], strides: [] }
+    : { ...weight, shape: [...weight.shape, ...after], strides: [...weight.strides, ...after] };
+  builder.bind(node, zipped(node, builder, x, slopes, x.shape, 'prelu', 0, UNBOUNDED));
   return true;
 };
 
@@ -209,5 +246,7 @@ export const ELEMENTWISE_RULES: LoweringRules = {
   div: zipping('div'),
   maximum: zipping('maximum'),
   minimum: zipping('minimum'),
+  maskedFill,
+  prelu,
   to: toFloat,
 };
