@@ -25,7 +25,7 @@ import {
 
 const full = process.argv.includes('--full');
 const side = full ? 224 : 64;
-const rounds = full ? 9 : 5;
+const rounds = full ? 9 : 2;
 manualSeed(0);
 
 interface Row {
@@ -40,7 +40,7 @@ interface Row {
 /** Fused, calibrated on a few images, converted. */
 function resnet50(): Row {
   const float = models.quantizableResnet50().eval().fuseModel();
-  const images = randn([4, 3, side, side]);
+  const images = randn([2, 3, side, side]);
   const int8 = quantization.quantize(float, (m) => m(images));
   const [want, got] = noGrad(() => [float(images), int8(images)]);
   const closeness = `${suite.sqnr(want, got).toFixed(1)} dB to float`;
@@ -56,7 +56,7 @@ function mobilenetV2(): Row {
   const sgd = new optim.SGD(prepared.parameters(), { lr: 0.01, momentum: 0.9 });
   const images = randn([8, 3, side, side]);
   const labels = randint(0, 10, [8]);
-  for (let step = 0; step < 3; step++) {
+  for (let step = 0; step < 2; step++) {
     sgd.zeroGrad();
     backward(nn.functional.crossEntropy(prepared(images), labels));
     sgd.step();

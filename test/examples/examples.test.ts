@@ -216,7 +216,7 @@ describe('examples', () => {
       for (const row of [resnet, mobilenet]) expect(megabytes(row)[1] / megabytes(row)[0]).toBeLessThan(0.31);
       // Its words stay float.
       expect(megabytes(bert)[0] - megabytes(bert)[1]).toBeGreaterThan(9);
-      expect(Number.parseFloat(resnet[5])).toBeGreaterThan(27);
+      expect(Number.parseFloat(resnet[5])).toBeGreaterThan(24);
       expect(mobilenet[5]).toMatch(/^0 of 80 differ/);
       expect(Number.parseFloat(bert[5])).toBeGreaterThan(33);
     },
