@@ -15,7 +15,9 @@ const golden = JSON.parse(
 
 const present = haveData('the sensitivity of SqueezeNet', 'squeezenet1_1.pth', 'imagenet500');
 
-// PyTorch 1.13's graph mode with the same mapping and calibration reaches 58.6 % here (58.8 % with another crop), of 62.0 %.
+/** What PyTorch 1.13's graph mode reaches of 62.0 % with the same mapping, crop and calibration (58.8 of 62.8 with another crop). */
+const PYTORCH = 58.6;
+
 test.skipIf(!present)(
   'the ranking of SqueezeNet names the layer that costs the accuracy: in float, it gives most of that back',
   async () => {
@@ -50,9 +52,9 @@ test.skipIf(!present)(
       `SqueezeNet 1.1, fbgemm in graph mode: float ${float.toFixed(1)} %, int8 ${before.toFixed(1)} %, ` +
         `${worst.path} in float ${after.toFixed(1)} %: ${(after - before).toFixed(1)} of ${(float - before).toFixed(1)} points come back`,
     );
-    expect(float - before).toBeGreaterThan(2);
+    expect(float - before).toBeGreaterThan(1);
     expect(after - before).toBeGreaterThanOrEqual(0.5 * (float - before));
-    expect(after - before).toBeGreaterThanOrEqual(2);
+    expect(float - after).toBeLessThanOrEqual(0.5 * (float - PYTORCH));
   },
   600_000,
 );
