@@ -129,7 +129,9 @@ describe('examples', () => {
       const [wrapped, quantizable] = [...stdout.matchAll(/: ([\d.]+) dB/g)].map((m) => Number(m[1]));
       expect(wrapped).toBeLessThan(15);
       expect(quantizable).toBeGreaterThan(25);
-      expect(stdout.match(/same numbers: true$/gm)).toHaveLength(2);
+      const [, off] = /^float: .* off by (.*)$/m.exec(stdout) as RegExpExecArray;
+      expect(off === 'nothing' ? 0 : Number(off)).toBeLessThan(1e-5);
+      expect(stdout).toMatch(/^int8: .* off by nothing$/m);
       const [, percent] = /int8 takes ([\d.]+) % of float/.exec(stdout) as RegExpExecArray;
       expect(Number(percent)).toBeLessThan(27);
     },
