@@ -11,7 +11,7 @@
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -91,13 +91,15 @@ function setting(versions: Versions, chromium: string | null): string[] {
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu.model}${dots.length ? ` (${dots.join(', ')})` : ''}, ${process.platform}`,
     `Node ${process.versions.node}, ${chromium ?? 'no Chromium'}`,
     packages.join(', '),
-    `\`npm run bench -- --rounds ${rounds}\``,
+    `\`npm run bench -- --rounds ${rounds}\`; load average at the start ${LOAD.toFixed(1)}`,
   ];
 }
 
 const rows: Row[] = [];
 const absent: Absent[] = [];
 
+/** What else the machine was doing: above the number of cores, times by the clock say little. */
+const [LOAD] = loadavg();
 const versions = installPeers();
 const inNode = engines.filter((name) => name !== 'litert');
 const here = inNode.filter((name) => {
