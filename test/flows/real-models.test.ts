@@ -44,7 +44,13 @@ interface Subject {
    * Points of top-1 (either way with PyTorch's qparams, below it after our own calibration), points above it after our
    * own calibration, and dB of SQNR.
    */
-  readonly tolerance: { readonly top1: number; readonly above: number; readonly sqnr: number };
+  /** Points and decibels; `adopted` with PyTorch's own qparams, where only roundings of its engine are left. */
+  readonly tolerance: {
+    readonly top1: number;
+    readonly above: number;
+    readonly adopted: number;
+    readonly sqnr: number;
+  };
 }
 
 const subjects: readonly Subject[] = [
@@ -55,7 +61,7 @@ const subjects: readonly Subject[] = [
     calibrationSamples: 512,
     evaluation: 'cifar10_test_jpeg_2500.npz',
     pathOf: (path) => path.replace(/\.add_relu$/, '.skip').replace(/^relu$/, 'relu1'),
-    tolerance: { top1: 0.3, above: 0.3, sqnr: 0.2 },
+    tolerance: { top1: 0.3, above: 0.3, adopted: 0.3, sqnr: 0.2 },
   },
   {
     model: 'squeezenet1_1',
@@ -64,7 +70,7 @@ const subjects: readonly Subject[] = [
     calibrationSamples: 100,
     evaluation: 'imagenet500',
     pathOf: (path) => path.replace(/\.cat$/, '.skip'),
-    tolerance: { top1: 0.8, above: 2, sqnr: 0.3 },
+    tolerance: { top1: 0.8, above: 2, adopted: 1, sqnr: 0.3 },
   },
 ];
 
@@ -155,7 +161,7 @@ describe.each(subjects)('$model', (subject) => {
       expect(100 * int8.top1!).toBeLessThanOrEqual(reference.top1 + subject.tolerance.above + 1e-9);
       expect(Math.abs(int8.sqnr - reference.sqnr)).toBeLessThanOrEqual(subject.tolerance.sqnr);
       expect(counts[0] + counts[1]).toBeGreaterThan(0);
-      expect(Math.abs(adopted - reference.top1)).toBeLessThanOrEqual(subject.tolerance.top1 + 1e-9);
+      expect(Math.abs(adopted - reference.top1)).toBeLessThanOrEqual(subject.tolerance.adopted + 1e-9);
     },
     600_000,
   );

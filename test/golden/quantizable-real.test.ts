@@ -79,5 +79,6 @@ test.runIf(present)('a trained character LSTM in static int8 loses what it loses
     `nats per character: float ${float.toFixed(4)} (PyTorch ${golden.float.toFixed(4)}), static int8 ${quantized.toFixed(4)} (${golden.int8.toFixed(4)})`,
   );
   expect(Math.abs(float - golden.float)).toBeLessThan(1e-5);
-  expect(Math.abs(quantized - golden.int8)).toBeLessThan(2e-3);
+  // One rounding of a multiplier more or less moves this by 0.002: a trained LSTM carries it from step to step.
+  expect(Math.abs(quantized - golden.int8)).toBeLessThan(4e-3);
 });
