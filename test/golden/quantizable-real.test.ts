@@ -21,10 +21,11 @@ const present = haveData(
   'tinyshakespeare.txt',
 );
 
-/** What `quantizable_real.py` writes: nats per character. */
+/** What `quantizable_real.py` writes: nats per character, and the parameters of every module with an output of its own. */
 const golden = JSON.parse(readFileSync(new URL('./data/quantizable_real.json', import.meta.url), 'utf8')) as {
   readonly float: number;
   readonly int8: number;
+  readonly qparams: Readonly<Record<string, readonly [number, number]>>;
 };
 
 class QuantizableCharLstm extends Module {
@@ -65,20 +66,31 @@ test.runIf(present)('a trained character LSTM in static int8 loses what it loses
   const int8 = convert(prepared);
   const x = piece(4000, 14000, [20, 500]);
   const target = piece(4001, 14001, [10000]);
-  const [float, quantized] = [model, int8].map((m) =>
-    crossEntropy(
-      flatten(
-        noGrad(() => m(x)),
-        0,
-        1,
-      ),
-      target,
-    ).item(),
-  );
+  const nats = (m: QuantizableCharLstm): number => {
+    const logits = noGrad(() => m(x));
+    return crossEntropy(flatten(logits, 0, 1), target).item();
+  };
+  const [float, own] = [model, int8].map(nats);
+  let differing = 0;
+  const adopted = new Set<string>();
+  for (const [path, module] of int8.namedModules()) {
+    const layer = module as { scale?: unknown; zeroPoint?: unknown };
+    if (typeof layer.scale !== 'number') continue;
+    const name = path.replace(/^model\./, '');
+    const [scale, zeroPoint] = golden.qparams[name];
+    if (layer.scale !== scale || layer.zeroPoint !== zeroPoint) differing++;
+    Object.assign(layer, { scale, zeroPoint });
+    adopted.add(name);
+  }
+  expect([...adopted].sort()).toEqual(Object.keys(golden.qparams).sort());
+  const theirs = nats(int8);
   console.log(
-    `nats per character: float ${float.toFixed(4)} (PyTorch ${golden.float.toFixed(4)}), static int8 ${quantized.toFixed(4)} (${golden.int8.toFixed(4)})`,
+    `nats per character: float ${float.toFixed(6)} (PyTorch ${golden.float.toFixed(6)}), static int8 ${own.toFixed(6)}, ` +
+      `with PyTorch's parameters ${theirs.toFixed(6)} (${golden.int8.toFixed(6)}); ` +
+      `${differing} of ${adopted.size} parameters differ`,
   );
   expect(Math.abs(float - golden.float)).toBeLessThan(1e-5);
-  // One rounding of a multiplier more or less moves this by 0.002: a trained LSTM carries it from step to step.
-  expect(Math.abs(quantized - golden.int8)).toBeLessThan(4e-3);
+  expect(Math.abs(theirs - golden.int8)).toBeLessThan(1e-6);
+  // A trained LSTM carries what it rounds from step to step, so last bits of scales are seen here, but hardly.
+  expect(Math.abs(own - golden.int8)).toBeLessThan(1e-4);
 });

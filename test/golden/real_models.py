@@ -18,7 +18,7 @@ from torch import nn
 from torch.ao import quantization as tq
 
 DATA = sys.argv[1]
-ENGINE = sys.argv[2] if len(sys.argv) > 2 else "onednn"
+ENGINE = sys.argv[2] if len(sys.argv) > 2 else "qnnpack"
 BATCH = 50
 torch.backends.quantized.engine = ENGINE
 torch.set_num_threads(2)
