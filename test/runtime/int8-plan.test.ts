@@ -1,11 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { manualSeed } from '../../src/core/random.ts';
-import { bindInputs } from '../../src/fx/bind-inputs.ts';
-import { Interpreter } from '../../src/fx/interpreter.ts';
-import type { Node } from '../../src/fx/node.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../../src/kernels/engine.ts';
 import { create, type ModelName, modelInfo, type QuantizableModel } from '../../src/models/index.ts';
-import { type AnyModule, Module } from '../../src/nn/index.ts';
+import type { AnyModule } from '../../src/nn/index.ts';
 import * as ops from '../../src/ops/index.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import * as quantizedOps from '../../src/ops/quantized/namespace.ts';
@@ -19,57 +15,11 @@ import {
 } from '../../src/ops/quantized/namespace.ts';
 import { PackedWeights } from '../../src/ops/quantized/packed.ts';
 import { convert, getDefaultQConfig, prepare } from '../../src/quantization/index.ts';
-import { type Program, trace } from '../../src/runtime/index.ts';
-import { Constants } from '../../src/runtime/plan/constants.ts';
-import { Plan } from '../../src/runtime/plan/plan.ts';
+import { trace } from '../../src/runtime/index.ts';
 import { rand, randn } from '../../src/tensor/creation.ts';
 import type { QuantizedDType } from '../../src/tensor/dtype.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { tensorsIn } from '../support/same-bits.ts';
-
-const engines = (['relaxed', 'baseline'] as KernelBuild[])
-  .filter(isBuildSupported)
-  .map((build) => createEngine(build));
-
-/** Operators of a plan that run outside of the kernels. */
-function operatorSteps(plan: Plan): string[] {
-  return plan.steps.filter((step) => step.kind === 'operator').map((step) => step.op);
-}
-
-/**
- * Runs a plan of every build twice (the second run finds the arena as the first left it) and compares with the eager
- * operators. Returns what ran outside of the kernels.
- */
-function expectEager(program: Program, ...inputs: Tensor[]): string[] {
-  const { graph, attributes } = program;
-  const expected = tensorsIn(noGrad(() => new Interpreter(graph, program).run(...inputs)));
-  const { values, batch } = bindInputs(graph, inputs, 'test');
-  let outside: string[] = [];
-  for (const engine of engines) {
-    const constants = new Constants(engine);
-    const plan = new Plan(
-      { graph, owner: program, attributes, constants },
-      values as Map<Node, Tensor>,
-      batch,
-    );
-    outside = operatorSteps(plan);
-    for (let run = 0; run < 2; run++) {
-      const got = tensorsIn(plan.run(values));
-      expect(got.length).toBe(expected.length);
-      got.forEach((y, i) => {
-        const wanted = expected[i];
-        expect([y.shape, y.dtype, y.qparams]).toEqual([wanted.shape, wanted.dtype, wanted.qparams]);
-        const data = wanted.data;
-        const differing = y.data.filter((v, at) => v !== data[at]).length;
-        expect(`${differing} of ${data.length} differ`).toBe(`0 of ${data.length} differ`);
-      });
-    }
-    plan.free();
-    constants.free();
-    expect([engine.memory().packedBytes, engine.memory().arenaBytes]).toEqual([0, 0]);
-  }
-  return outside;
-}
+import { expectEager, programOf } from '../support/both-builds.ts';
 
 /** A quantized model of the registry on small images. */
 function quantized(name: ModelName): { readonly model: AnyModule; readonly shape: readonly number[] } {
@@ -101,16 +51,6 @@ describe.each(MODELS)('%s in int8', (name) => {
     for (const n of [1, 2, 7]) expectEager(program, rand([n, ...shape]));
   });
 });
-
-/** A program of a function of one float tensor. */
-function programOf(forward: (x: Tensor) => unknown, example: Tensor): Program {
-  class Traced extends Module<[Tensor], any> {
-    forward(x: Tensor): any {
-      return forward(x);
-    }
-  }
-  return trace(new Traced(), [example]);
-}
 
 /** Random weights, quantized per tensor with a zero point or per channel without. */
 function weightOf(shape: readonly number[], scheme: 'per channel' | 'per tensor' | 'quint8'): Tensor {

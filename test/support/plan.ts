@@ -1,7 +1,7 @@
 import { bindInputs } from '../../src/fx/bind-inputs.ts';
 import { Interpreter } from '../../src/fx/interpreter.ts';
 import type { Node } from '../../src/fx/node.ts';
-import { engine } from '../../src/kernels/engine.ts';
+import { type Engine, engine } from '../../src/kernels/engine.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import type { Program } from '../../src/runtime/index.ts';
 import { Constants } from '../../src/runtime/plan/constants.ts';
@@ -47,8 +47,8 @@ export function planned(
 }
 
 /** Runs a call again in parts of one to three grains. Whatever it reads is still there, so it has to write the same. */
-function runInParts(call: KernelCall): void {
-  const run = bindCall(placeCall(call), engine.kernels);
+export function runInParts(call: KernelCall, on: Engine = engine): void {
+  const run = bindCall(placeCall(call), on.kernels);
   const cuts = [0];
   for (let i = 1; cuts[cuts.length - 1] < call.units; i++) {
     cuts.push(Math.min(call.units, cuts[cuts.length - 1] + call.grain * (1 + (i % 3))));

@@ -1,6 +1,6 @@
 import { f32_minmax } from "./minmax";
 import { panel_set_input } from "./panel";
-import { qu8_quantize } from "./qu8_elementwise";
+import { qu8_quantize, u8_stage_lines } from "./qu8_elementwise";
 
 // Quantization with parameters that are found while a plan runs: the range of the input in parts, then whatever needs
 // scale and zero point computes them from the parts. Every thread has globals of its own.
@@ -72,4 +72,12 @@ export function qu8_dynamic_quantize(parts: usize, count: i32, qmax: i32, status
   choose(parts, count, qmax, status);
   const from = <usize>begin << 4, to = min(<usize>end << 4, n);
   qu8_quantize(x + (from << 2), to - from, inverseScale, inputZeroPoint, 0, 255, out + from);
+}
+
+/** {@link u8_stage_lines} with margins of the zero point of the range in `parts`. */
+export function qu8_dynamic_stage_lines(
+  parts: usize, count: i32, qmax: i32, status: usize, begin: i32, end: i32, x: usize, bytes: i32, out: usize, outLine: i32, left: i32,
+): void {
+  choose(parts, count, qmax, status);
+  u8_stage_lines(begin, end, x, bytes, out, outLine, left, inputZeroPoint);
 }

@@ -23,12 +23,19 @@ export class PackedWeights {
   readonly bias: Tensor | null;
   /** Null for linear layers. */
   readonly geometry: ConvGeometry | null;
+  /** Every tap is a row of its own, found by a table, so that reads may begin anywhere in the input. */
+  readonly tapByTap: boolean;
   readonly weightScales: Float32Array;
   readonly #zeroPoints: Int32Array;
   #panel: PackedConvWeights | null = null;
   #dynamicPanel: PackedConvWeights | null = null;
 
-  constructor(weight: Tensor, bias: Tensor | null, geometry: ConvGeometry | null) {
+  constructor(
+    weight: Tensor,
+    bias: Tensor | null,
+    geometry: ConvGeometry | null,
+    options: { readonly tapByTap?: boolean } = {},
+  ) {
     const fn = geometry ? 'quantized::conv_prepack' : 'quantized::linear_prepack';
     const q = requireQuantized(weight, fn);
     const out = weight.shape[0];
@@ -62,6 +69,7 @@ export class PackedWeights {
     this.weight = weight;
     this.bias = bias;
     this.geometry = geometry;
+    this.tapByTap = options.tapByTap ?? false;
     this.weightScales = isPerChannel(q) ? Float32Array.from(q.scales) : new Float32Array(out).fill(q.scale);
     this.#zeroPoints = isPerChannel(q)
       ? Int32Array.from(q.zeroPoints)
@@ -105,7 +113,7 @@ export class PackedWeights {
       channelsFirst: true,
       outChannels,
       taps: product(this.kernelSize),
-      contiguousTaps: geometry?.dilation.at(-1) === 1 ? this.kernelSize.at(-1) : 1,
+      contiguousTaps: geometry?.dilation.at(-1) === 1 && !this.tapByTap ? this.kernelSize.at(-1) : 1,
       inChannelsPerGroup,
       groups: geometry?.groups ?? 1,
       weightZeroPoints: this.#zeroPoints,

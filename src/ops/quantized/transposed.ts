@@ -21,7 +21,7 @@ import { rearranging } from './rearrange.ts';
  * Along one dimension, the outputs `phase, phase + stride, …` of a transposed convolution are an ordinary convolution of
  * step 1 with some of the taps: output `phase + stride·j` reads input `j + first + t·dilation` through `taps[t]`.
  */
-interface Phase {
+export interface Phase {
   readonly phase: number;
   /** Taps in the order of the input elements they read; empty where the stride steps over the kernel. */
   readonly taps: readonly number[];
@@ -39,7 +39,7 @@ function phasesOf(kernel: number, stride: number, padding: number, dilation: num
 }
 
 /** One convolution of step 1 per combination of phases. */
-interface PhaseConvolution {
+export interface PhaseConvolution {
   readonly phases: readonly Phase[];
   readonly packed: PackedWeights;
 }
@@ -120,12 +120,17 @@ export class PackedTransposedWeights {
     });
     return combinations.map((phases) => ({
       phases,
-      packed: new PackedWeights(this.#kernelOf(phases), this.bias, {
-        stride: phases.map(() => 1),
-        padding: phases.map((p) => Math.max(0, -p.first)),
-        dilation: phases.map((p) => p.dilation),
-        groups,
-      }),
+      packed: new PackedWeights(
+        this.#kernelOf(phases),
+        this.bias,
+        {
+          stride: phases.map(() => 1),
+          padding: phases.map((p) => Math.max(0, -p.first)),
+          dilation: phases.map((p) => p.dilation),
+          groups,
+        },
+        { tapByTap: true },
+      ),
     }));
   }
 
@@ -165,23 +170,11 @@ function tapPlaces(phases: readonly Phase[], kernel: Shape): number[] {
 
 type Elements = Uint8Array | Int8Array | Float32Array;
 
-/**
- * Runs the convolutions of all phases over quantized `x` and puts their results together: `compute` gives the channels-last
- * result of one, `allocate` the place for all.
- */
-function overPhases<E extends Elements>(
-  fn: string,
-  rank: number,
-  x: Tensor,
-  packed: PackedTransposedWeights,
-  allocate: (length: number) => E,
-  compute: (part: PackedWeights, cropped: Tensor, window: ConvGeometry) => E,
-): { readonly storage: E; readonly shape: Shape } {
+/** The shape of what a transposed convolution gives; a typed error for inputs that it does not take. */
+export function transposedShape(fn: string, rank: number, x: Tensor, packed: PackedTransposedWeights): Shape {
   const { geometry, kernelSize, outChannels } = packed;
   const { stride, padding, dilation, outputPadding } = geometry;
-  const { zeroPoint } = activationQParams(x, fn);
   requireInput(fn, rank, x, packed);
-  const batch = x.shape[0];
   const outputSize = kernelSize.map(
     (k, d) =>
       (x.shape[d + 2] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (k - 1) + outputPadding[d] + 1,
@@ -194,10 +187,40 @@ function overPhases<E extends Elements>(
       got: `${formatShape(x.shape)}, giving [${outputSize.join(', ')}]`,
     });
   }
-  const out = allocate(batch * product(outputSize) * outChannels);
+  return [x.shape[0], outChannels, ...outputSize];
+}
+
+/** How many outputs every phase of a combination has along each dimension; null where there are none. */
+export function phaseCounts(
+  phases: readonly Phase[],
+  outputSize: Shape,
+  stride: readonly number[],
+): Shape | null {
+  const counts = phases.map(({ phase }, d) => Math.ceil((outputSize[d] - phase) / stride[d]));
+  return counts.some((n) => n < 1) ? null : counts;
+}
+
+/**
+ * Runs the convolutions of all phases over quantized `x` and puts their results together: `compute` gives the channels-last
+ * result of one, `allocate` the place for all.
+ */
+function overPhases<E extends Elements>(
+  fn: string,
+  rank: number,
+  x: Tensor,
+  packed: PackedTransposedWeights,
+  allocate: (length: number) => E,
+  compute: (part: PackedWeights, cropped: Tensor, window: ConvGeometry) => E,
+): { readonly storage: E; readonly shape: Shape } {
+  const { outChannels } = packed;
+  const { stride } = packed.geometry;
+  const { zeroPoint } = activationQParams(x, fn);
+  const shape = transposedShape(fn, rank, x, packed);
+  const [batch, , ...outputSize] = shape;
+  const out = allocate(product(shape));
   for (const { phases, packed: part } of packed.convolutions()) {
-    const counts = phases.map(({ phase }, d) => Math.ceil((outputSize[d] - phase) / stride[d]));
-    if (counts.some((n) => n < 1)) continue;
+    const counts = phaseCounts(phases, outputSize, stride);
+    if (!counts) continue;
     const cropped = crop(x, phases, zeroPoint);
     const y = compute(part, cropped, {
       batch,
@@ -210,7 +233,7 @@ function overPhases<E extends Elements>(
     });
     interleave(y, out, batch, counts, outputSize, stride, phases, outChannels);
   }
-  return { storage: out, shape: [batch, outChannels, ...outputSize] };
+  return { storage: out, shape };
 }
 
 function requireInput(fn: string, rank: number, x: Tensor, packed: PackedTransposedWeights): void {

@@ -14,7 +14,7 @@ import type { LoweringRule, LoweringRules } from './rule.ts';
 const PART = 4096;
 
 /** An input that is quantized while the plan runs. */
-interface DynamicInput {
+export interface DynamicInput {
   /** Unsigned bytes, in the order of the floats. */
   readonly bytes: Address;
   /** The arguments that every kernel of `qu8_dynamic.ts` begins with. */
@@ -22,7 +22,7 @@ interface DynamicInput {
 }
 
 /** Adds the step that finds the range of a row-major input, in parts. */
-function measureInput(node: Node, builder: PlanBuilder, x: Value, reduceRange: boolean): DynamicInput {
+export function measureInput(node: Node, builder: PlanBuilder, x: Value, reduceRange: boolean): DynamicInput {
   const n = product(x.shape);
   const count = Math.max(1, Math.ceil(n / PART));
   const parts: Address = { block: builder.allocate(8 * count), offset: 0 };

@@ -1,4 +1,5 @@
 import { DYNAMIC_RULES } from './dynamic.ts';
+import { DYNAMIC_CONVOLUTION_RULES } from './dynamic-convolution.ts';
 import { FLOAT_RULES, FUSED_FLOAT_RULES } from './float.ts';
 import { INT8_RULES } from './int8.ts';
 import { MOVEMENT_RULES } from './movement.ts';
@@ -9,6 +10,7 @@ const TABLES: readonly LoweringRules[] = [
   MOVEMENT_RULES,
   INT8_RULES,
   DYNAMIC_RULES,
+  DYNAMIC_CONVOLUTION_RULES,
   FUSED_FLOAT_RULES,
   FLOAT_RULES,
 ];

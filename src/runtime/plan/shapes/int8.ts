@@ -1,9 +1,12 @@
 import {
+  activationQParams,
   convolutionProduct,
   linearProduct,
   type QuantizedProduct,
 } from '../../../ops/quantized/convolution.ts';
 import type { PackedWeights } from '../../../ops/quantized/packed.ts';
+import { type PackedTransposedWeights, transposedShape } from '../../../ops/quantized/transposed.ts';
+import { perTensorQParams } from '../../../tensor/qparams.ts';
 import { channelsLastStrides, contiguousStrides, type Shape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { Meta } from '../value.ts';
@@ -27,6 +30,16 @@ function linear(suffix = '') {
   };
 }
 
+function transposed(rank: 1 | 2 | 3) {
+  const fn = `quantized::conv_transpose${rank}d`;
+  return (x: Tensor, packed: PackedTransposedWeights, scale: number, zeroPoint: number): Meta => {
+    activationQParams(x, fn);
+    const shape = transposedShape(fn, rank, x, packed);
+    const qparams = perTensorQParams(scale, zeroPoint, x.dtype as 'quint8' | 'qint8', fn);
+    return { shape, dtype: x.dtype, qparams, strides: channelsLastStrides(shape) };
+  };
+}
+
 /** Results of the costly operators of `rules/int8.ts`. */
 export const INT8_SHAPES: ShapeRules = {
   'quantized::conv1d': convolution(1),
@@ -35,6 +48,9 @@ export const INT8_SHAPES: ShapeRules = {
   'quantized::conv2d_relu': convolution(2, '_relu'),
   'quantized::conv3d': convolution(3),
   'quantized::conv3d_relu': convolution(3, '_relu'),
+  'quantized::conv_transpose1d': transposed(1),
+  'quantized::conv_transpose2d': transposed(2),
+  'quantized::conv_transpose3d': transposed(3),
   'quantized::linear': linear(),
   'quantized::linear_relu': linear('_relu'),
 };

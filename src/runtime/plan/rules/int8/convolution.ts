@@ -25,13 +25,13 @@ import { marginsFor, withMargins } from './margins.ts';
 import { formatOf, type Panels, panelsFor } from './panels.ts';
 
 /** Ranges of rows are whole tiles of every kernel. */
-const ROW_GRAIN = 12;
+export const ROW_GRAIN = 12;
 
 /**
  * Products of fewer rows are divided by panels: every thread then streams its own share of the weights past the rows,
  * which stay in its cache.
  */
-const FEW_ROWS = 192;
+export const FEW_ROWS = 192;
 
 /** The geometry of a convolution node for this plan's shapes. */
 export function geometryOf(node: Node, packed: PackedWeights, builder: PlanBuilder): ConvGeometry {
@@ -42,7 +42,7 @@ export function geometryOf(node: Node, packed: PackedWeights, builder: PlanBuild
 }
 
 /** What the calls of one product share. */
-interface ProductPlan {
+export interface ProductPlan {
   readonly panels: Panels;
   readonly packed: PackedWeights;
   readonly input: Address;
@@ -56,7 +56,7 @@ interface ProductPlan {
 }
 
 /** One call per group of channels, over rows or over panels. */
-function productCalls(plan: ProductPlan): KernelCall[] {
+export function productCalls(plan: ProductPlan): KernelCall[] {
   const { panels, packed, input, rowStride, rows, output, outStride, relu } = plan;
   const { format, block } = panels;
   const { slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = format;
@@ -92,14 +92,14 @@ function productCalls(plan: ProductPlan): KernelCall[] {
 }
 
 /** A row of the zero point for taps in the padding, shared by everything of that zero point. */
-function paddingRow(bytes: number, zeroPoint: number, builder: PlanBuilder): Block {
+export function paddingRow(bytes: number, zeroPoint: number, builder: PlanBuilder): Block {
   return builder.constants.get(`padding of ${zeroPoint}, ${bytes} bytes`, bytes, (ptr) => {
     builder.engine.heap.u8.fill(zeroPoint, ptr, ptr + bytes);
   });
 }
 
 /** The table of input offsets for every row and tap. Padding lies elsewhere in memory, so it is written after placement. */
-function tableFor(
+export function tableFor(
   geometry: ConvGeometry,
   layout: PixelLayout,
   input: Address,

@@ -30,9 +30,10 @@ export function formatOf(packed: PackedWeights, builder: PlanBuilder): PanelForm
 }
 
 /** Whether the 3×3 depthwise kernels know these weights. */
-function isDirect({ geometry, kernelSize }: PackedWeights, format: PanelFormat): boolean {
+function isDirect({ geometry, kernelSize, tapByTap }: PackedWeights, format: PanelFormat): boolean {
   return (
     format.depthwise &&
+    !tapByTap &&
     format.weightType === 's8' &&
     `${kernelSize}` === '3,3' &&
     `${geometry?.dilation}` === '1,1' &&
@@ -61,7 +62,8 @@ export function panelsFor(
   });
   const bounded = isBounded(weights.taps * weights.inChannelsPerGroup, folded);
   const product = panelFormat(weights, builder.engine.exactDot8);
-  const format = bounded && isDirect(packed, product) ? depthwise3x3Format(weights.outChannels) : product;
+  const direct = bounded && isDirect(packed, product);
+  const format = direct ? depthwise3x3Format(weights.outChannels) : product;
   const key = `panels ${name} ${input.scale} ${input.zeroPoint} ${output.scale}`;
   const block = builder.constants.get(key, panelsBytes(format), (ptr) => {
     const { engine } = builder;
