@@ -1,4 +1,4 @@
-import { TOUCH_ROWS, touch } from "./panel";
+import { TOUCH_ROWS } from "./panel";
 import { clampLanes, madd, storeLanes, TILE_ROWS } from "./f32_simd";
 
 /** Eight floats, of which the last panel of a matrix stores only `cols`. */
@@ -16,16 +16,20 @@ function storeRow(p: usize, x0: v128, x1: v128, cols: i32): void {
   }
 }
 
+/** Steps along k between two cache lines read ahead: four tiles of rows read the whole next panel. */
+const AHEAD_STEPS: i32 = 8;
+
 /**
  * One tile of `mr` (2..6, a compile-time constant where this is inlined) rows by 8 columns. Where `extra` is not 0, it is the distance from
- * the output to a matrix of the same layout that is added before the bounds apply.
- * See TILE_ROWS for the largest one.
+ * the output to a matrix of the same layout that is added before the bounds apply. While it goes along it reads cache lines from `ahead` up to
+ * `limit`, one every AHEAD_STEPS products, so that a panel comes from memory while the one before is in use; all at once they would
+ * have to be waited for. See TILE_ROWS for the largest tile.
  */
 // @ts-ignore: decorator
 @inline
 function tile(
   mr: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
-  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize, ahead: usize, limit: usize,
 ): void {
   const o0 = output + <usize>load<u32>(outTable);
   const o1 = output + <usize>load<u32>(outTable, 4);
@@ -95,46 +99,51 @@ function tile(
     let a4 = mr > 4 ? from + <usize>load<u32>(rowTable, 16) : 0;
     let a5 = mr > 5 ? from + <usize>load<u32>(rowTable, 20) : 0;
     let b0: v128, b1: v128, x: v128;
-    let k = runLength;
-    // Not unrolled: with six row pointers a longer body costs V8 more in spills than it saves in additions.
-    for (; k > 0; --k) {
-      b0 = v128.load(panel);
-      b1 = v128.load(panel, 16);
-      x = v128.load32_splat(a0);
-      c00 = madd(x, b0, c00);
-      c01 = madd(x, b1, c01);
-      if (mr > 1) {
-        x = v128.load32_splat(a1);
-        c10 = madd(x, b0, c10);
-        c11 = madd(x, b1, c11);
+    for (let left = runLength; left > 0; left -= AHEAD_STEPS) {
+      if (ahead < limit) {
+        load<u8>(ahead);
+        ahead += 64;
       }
-      if (mr > 2) {
-        x = v128.load32_splat(a2);
-        c20 = madd(x, b0, c20);
-        c21 = madd(x, b1, c21);
+      // Not unrolled: with six row pointers a longer body costs V8 more in spills than it saves in additions.
+      for (let k = min(left, AHEAD_STEPS); k > 0; --k) {
+        b0 = v128.load(panel);
+        b1 = v128.load(panel, 16);
+        x = v128.load32_splat(a0);
+        c00 = madd(x, b0, c00);
+        c01 = madd(x, b1, c01);
+        if (mr > 1) {
+          x = v128.load32_splat(a1);
+          c10 = madd(x, b0, c10);
+          c11 = madd(x, b1, c11);
+        }
+        if (mr > 2) {
+          x = v128.load32_splat(a2);
+          c20 = madd(x, b0, c20);
+          c21 = madd(x, b1, c21);
+        }
+        if (mr > 3) {
+          x = v128.load32_splat(a3);
+          c30 = madd(x, b0, c30);
+          c31 = madd(x, b1, c31);
+        }
+        if (mr > 4) {
+          x = v128.load32_splat(a4);
+          c40 = madd(x, b0, c40);
+          c41 = madd(x, b1, c41);
+        }
+        if (mr > 5) {
+          x = v128.load32_splat(a5);
+          c50 = madd(x, b0, c50);
+          c51 = madd(x, b1, c51);
+        }
+        panel += 32;
+        a0 += 4;
+        if (mr > 1) a1 += 4;
+        if (mr > 2) a2 += 4;
+        if (mr > 3) a3 += 4;
+        if (mr > 4) a4 += 4;
+        if (mr > 5) a5 += 4;
       }
-      if (mr > 3) {
-        x = v128.load32_splat(a3);
-        c30 = madd(x, b0, c30);
-        c31 = madd(x, b1, c31);
-      }
-      if (mr > 4) {
-        x = v128.load32_splat(a4);
-        c40 = madd(x, b0, c40);
-        c41 = madd(x, b1, c41);
-      }
-      if (mr > 5) {
-        x = v128.load32_splat(a5);
-        c50 = madd(x, b0, c50);
-        c51 = madd(x, b1, c51);
-      }
-      panel += 32;
-      a0 += 4;
-      if (mr > 1) a1 += 4;
-      if (mr > 2) a2 += 4;
-      if (mr > 3) a3 += 4;
-      if (mr > 4) a4 += 4;
-      if (mr > 5) a5 += 4;
     }
   }
   if (extra) {
@@ -253,6 +262,8 @@ function multiply(
   rows: i32, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
   panels: usize, panelBytes: usize, cols: i32, bias: usize, accumulate: bool, lo: f32, hi: f32, rowBlock: i32, extra: usize,
 ): void {
+  // What one tile reads ahead.
+  const aheadBytes = <usize>(runs * ((runLength + AHEAD_STEPS - 1) / AHEAD_STEPS)) << 6;
   for (let start = 0, end = 0; start < rows; start = end) {
     // The last block takes up to half as many more: a few rows by themselves would cost a walk over all panels.
     end = start + rowBlock + rowBlock / 2 < rows ? start + rowBlock : rows;
@@ -261,25 +272,31 @@ function multiply(
       const out = output + (<usize>n << 2);
       const b = bias + (<usize>n << 2);
       const left = cols - n;
-      if (left > 8 && end - start > TOUCH_ROWS) touch(panel + panelBytes, panelBytes);
+      let ahead = panel + panelBytes;
+      const limit = left > 8 && end - start > TOUCH_ROWS ? ahead + panelBytes : 0;
       let r = start;
       for (; r + TILE_ROWS <= end; r += TILE_ROWS) {
         const at = <usize>r << 2;
-        tile(TILE_ROWS, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
+        tile(TILE_ROWS, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra, ahead, limit);
+        ahead += aheadBytes;
       }
-      if (r + 4 <= end) {
-        const at = <usize>r << 2;
-        tile(4, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
-        r += 4;
-      }
-      if (r + 2 <= end) {
-        const at = <usize>r << 2;
-        tile(2, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
-        r += 2;
-      }
-      if (r < end) {
-        const at = <usize>r << 2;
-        tileRow(rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
+      // The rest as one tile; a single row has one of its own.
+      const at = <usize>r << 2;
+      switch (end - r) {
+        case 5:
+          tile(5, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra, ahead, limit);
+          break;
+        case 4:
+          tile(4, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra, ahead, limit);
+          break;
+        case 3:
+          tile(3, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra, ahead, limit);
+          break;
+        case 2:
+          tile(2, rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra, ahead, limit);
+          break;
+        case 1:
+          tileRow(rowTable + at, input, outTable + at, out, runTable, runs, runLength, panel, b, accumulate, left, lo, hi, extra);
       }
     }
   }
