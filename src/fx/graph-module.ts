@@ -77,15 +77,17 @@ export class GraphModule<Args extends unknown[] = [Tensor], Out = Tensor>
     const used = this.graph.nodes.flatMap((n) =>
       n.op === 'call_module' || n.op === 'get_attr' ? [n.targetName] : [],
     );
-    const deleted: string[] = [];
-    for (const [path] of this.namedModules()) {
-      if (path === '' || used.some((u) => u === path || u.startsWith(`${path}.`) || path.startsWith(`${u}.`)))
-        continue;
-      if (deleted.some((d) => path.startsWith(`${d}.`))) continue;
-      deleted.push(path);
-      const cut = path.lastIndexOf('.');
-      Reflect.deleteProperty(this.getSubmodule(cut < 0 ? '' : path.slice(0, cut)), path.slice(cut + 1));
-    }
+    // By fields: a module may stand at several places, of which some are used.
+    const clear = (parent: AnyModule, prefix: string): void => {
+      for (const [name, child] of Object.entries(parent)) {
+        if (!(child instanceof Module)) continue;
+        const path = prefix + name;
+        if (used.some((u) => u === path || path.startsWith(`${u}.`))) continue;
+        if (used.some((u) => u.startsWith(`${path}.`))) clear(child, `${path}.`);
+        else Reflect.deleteProperty(parent, name);
+      }
+    };
+    clear(this, '');
   }
 
   /** The modules, then the code. */

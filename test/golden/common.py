@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import torch
+from torch import nn
 
 torch.set_num_threads(1)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -91,6 +92,11 @@ def noise(n, stream):
     return x.astype(np.float64) / 2147483648.0 - 1.0
 
 
+def noise_tensor(shape, stream):
+    """A float32 tensor of `noise`."""
+    return torch.from_numpy(noise(math.prod(shape), stream).astype(np.float32)).reshape(shape)
+
+
 def fill(model):
     """Weights from `noise`, one stream per key; scales around 1, large enough that signals neither die nor explode."""
     for stream, (key, t) in enumerate(model.state_dict().items()):
@@ -104,6 +110,38 @@ def fill(model):
         else:
             u *= 0.1
         t.copy_(torch.from_numpy(u.astype(np.float32)).reshape(t.shape))
+
+
+class DsCnn(nn.Module):
+    """Keywords from 49 frames of 10 coefficients: the model of `models.dsCnn`."""
+
+    def __init__(self):
+        super().__init__()
+
+        def unit(conv):
+            return [conv, nn.BatchNorm2d(64, eps=1e-3), nn.ReLU()]
+        layers = [nn.ZeroPad2d((1, 1, 4, 5)), *unit(nn.Conv2d(1, 64, (10, 4), 2))]
+        for _ in range(4):
+            layers += unit(nn.Conv2d(64, 64, 3, padding=1, groups=64)) + unit(nn.Conv2d(64, 64, 1))
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AvgPool2d((24, 5))
+        self.fc = nn.Linear(64, 12)
+
+    def forward(self, x):
+        return self.fc(torch.flatten(self.pool(self.features(x)), 1))
+
+
+class CharLstm(nn.Module):
+    """The next of 65 characters: the model of `models.charLstm`."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(65, 128)
+        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
+        self.decoder = nn.Linear(128, 65)
+
+    def forward(self, x):
+        return self.decoder(self.lstm(self.embedding(x))[0])
 
 
 class Suite:

@@ -1,7 +1,7 @@
 """What PyTorch 1.13's graph mode (FX, engine qnnpack) makes of whole models: where observers stand and which they share,
-their parameters, and the integers of the converted model.
+their parameters, keys of state dicts, and the integers of the converted model.
 
-Weights and inputs come from a hash of their place. Run: python3 test/golden/fx.py   (writes data/fx.json)
+Weights and inputs come from a hash of their place, and floats are summed in double, so that all of it can be had to the bit. Run: python3 test/golden/fx.py   (writes data/fx.json)
 """
 import json
 import operator
@@ -19,33 +19,14 @@ from torch import nn
 from torch.ao.quantization.fx.custom_config import ConvertCustomConfig, PrepareCustomConfig
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx, prepare_qat_fx
 
-from common import fill, noise
+from common import DsCnn, fill, noise_tensor
+from double_arithmetic import DoubleArithmetic, lstm_forward
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
 torch.backends.quantized.engine = "qnnpack"
+nn.LSTM.forward = lstm_forward
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def noise_tensor(shape, stream):
-    return torch.from_numpy(noise(int(np.prod(shape)), stream).astype(np.float32)).reshape(shape)
-
-
-class DsCnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-
-        def unit(conv):
-            return [conv, nn.BatchNorm2d(64, eps=1e-3), nn.ReLU()]
-        layers = [nn.ZeroPad2d((1, 1, 4, 5)), *unit(nn.Conv2d(1, 64, (10, 4), 2))]
-        for _ in range(4):
-            layers += unit(nn.Conv2d(64, 64, 3, padding=1, groups=64)) + unit(nn.Conv2d(64, 64, 1))
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AvgPool2d((24, 5))
-        self.fc = nn.Linear(64, 12)
-
-    def forward(self, x):
-        return self.fc(torch.flatten(self.pool(self.features(x)), 1))
 
 
 class Lstm(nn.Module):
@@ -166,6 +147,12 @@ def observers_of(graph_module):
     return rows
 
 
+def inner_qparams(graph_module):
+    """Scale and zero point of the observers inside modules that are observed in parts, by path."""
+    observers = [(path, m) for path, m in graph_module.named_modules() if "." in path and tq.is_activation_post_process(m)]
+    return {path: [float(v) for v in m.calculate_qparams()] for path, m in observers}
+
+
 class Recorder(torch.fx.Interpreter):
     """Runs a converted model and takes a checksum of the integers of every quantized result."""
 
@@ -210,18 +197,24 @@ def run(name):
     convert_config = ConvertCustomConfig().set_observed_to_quantized_mapping(nnqa.LSTM, torch.ao.nn.quantized.LSTM) if static_lstm else None
     prepared = prepare_fx(model, mapping(), inputs, prepare_custom_config=prepare_config)
     with torch.no_grad():
-        for batch in calibration:
-            prepared(*batch)
+        with DoubleArithmetic(prepared):
+            for batch in calibration:
+                prepared(*batch)
         rows = observers_of(prepared)
+        inner = inner_qparams(prepared)
+        prepared_keys = list(prepared.state_dict())
         converted = convert_fx(prepared, convert_custom_config=convert_config)
         recorder = Recorder(converted)
-        out = recorder.run(*inputs)
+        with DoubleArithmetic(converted):
+            out = recorder.run(*inputs)
     return {
         "shapes": shapes,
         "observers": rows,
+        "inner": inner,
         "integers": recorder.integers,
         "output": [float(v) for v in out.flatten()[:200]],
-        "keys": [k for k in converted.state_dict().keys() if "scale" in k or "zero_point" in k],
+        "preparedKeys": prepared_keys,
+        "convertedKeys": list(converted.state_dict()),
     }
 
 

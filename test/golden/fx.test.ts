@@ -22,6 +22,7 @@ import {
   zeros,
 } from '../../src/index.ts';
 import { crc32 } from '../../src/io/crc32.ts';
+import { inDoubles } from '../support/double-arithmetic.ts';
 import { fill, noiseTensor } from '../support/hashed-weights.ts';
 
 const {
@@ -29,7 +30,6 @@ const {
   convertFx,
   defaultDynamicQConfig,
   defaultPerChannelWeightObserver,
-  FixedQParamsObserver,
   getDefaultQatQConfigMapping,
   getDefaultQConfigMapping,
   MinMaxObserver,
@@ -50,7 +50,10 @@ interface Golden {
   readonly observers: ObserverRow[];
   readonly integers: Record<string, IntegerRow>;
   readonly output: number[];
-  readonly keys: string[];
+  readonly preparedKeys: string[];
+  readonly convertedKeys: string[];
+  /** Scale and zero point of the observers inside modules that are observed in parts, by path. */
+  readonly inner: Record<string, [number, number]>;
   /** Observers for training; without their parameters. */
   readonly trained?: [string, number, string[], string][];
 }
@@ -217,10 +220,51 @@ function placed(rows: readonly ObserverRow[]): string[] {
     .sort();
 }
 
+/** Observers whose parameters are not equal as float32 numbers: what was observed, and both parameters. */
+function differentQParams(ours: readonly ObserverRow[], theirs: readonly ObserverRow[]): string[] {
+  const place = ([source, , users, type]: ObserverRow): string =>
+    [source, type, ...[...users].sort()].join(' ');
+  const byPlace = new Map(theirs.map((row) => [place(row), JSON.stringify(row[4])]));
+  return ours
+    .filter((row) => byPlace.get(place(row)) !== JSON.stringify(row[4]))
+    .map((row) => `${row[0]}: ${JSON.stringify(row[4])}, not ${byPlace.get(place(row))}`);
+}
+
+/** Runs the two batches that `fx.py` calibrates with. */
+function calibrate(prepared: fx.GraphModule<any, any>, shapes: readonly number[][]): void {
+  for (const b of [0, 1]) {
+    const batch = shapes.map((s, i) => noiseTensor(s, 900 + 10 * b + i));
+    noGrad(() => inDoubles(() => (prepared as any)(...batch)));
+  }
+}
+
+/** Scale and zero point of the observers that stand inside modules, by path. */
+function innerQParams(prepared: fx.GraphModule<any, any>): Golden['inner'] {
+  const observers = prepared
+    .namedModules()
+    .filter(([path, module]) => path.includes('.') && module instanceof ObserverBase);
+  return Object.fromEntries(
+    observers.map(([path, module]) => {
+      const { scale, zeroPoint } = (module as quantization.ObserverBase).calculateQParams();
+      return [path, [scale.item(), zeroPoint.item()]];
+    }),
+  );
+}
+
+/** Names under which `quantized::cat` keeps the parameters of its result; PyTorch's `cat` takes those of its first tensor. */
+function keysOfCats(converted: fx.GraphModule<any, any>): Set<string> {
+  const cats = converted.graph.nodes.filter((node) => node.target === 'quantized::cat');
+  return new Set(
+    cats.flatMap((node) => [node.args[1], node.args[2]].map((arg) => (arg as fx.Node).targetName)),
+  );
+}
+
+const sorted = (keys: Iterable<string>): string[] => [...keys].sort();
+
 describe('graph mode against PyTorch FX', () => {
   test.each(Object.keys(CASES))('%s', (name) => {
     const { make, mapping, options } = CASES[name];
-    const { shapes, observers, integers, output } = golden[name];
+    const { shapes, observers, inner, integers, output, preparedKeys, convertedKeys } = golden[name];
     const model = make().eval();
     fill(model);
     const inputs = shapes.map((s, i) => noiseTensor(s, 990 + i));
@@ -230,51 +274,32 @@ describe('graph mode against PyTorch FX', () => {
       inputs as never,
       options,
     );
-    noGrad(() => {
-      for (const b of [0, 1]) (prepared as any)(...shapes.map((s, i) => noiseTensor(s, 900 + 10 * b + i)));
-    });
+    calibrate(prepared, shapes);
     const ours = observersOf(prepared);
     expect(placed(ours)).toEqual(placed(observers));
     expect(sharing(ours)).toEqual(sharing(observers));
-    const byPlace = new Map(observers.map((row) => [`${row[0]} ${[...row[2]].sort()}`, row[4]]));
-    let lastBits = 0;
-    for (const [source, , users, , qparams] of ours) {
-      const theirs = byPlace.get(`${source} ${[...users].sort()}`);
-      if (!theirs || !qparams) {
-        expect(theirs ?? null).toBe(qparams);
-        continue;
-      }
-      expect(qparams[1], source).toBe(theirs[1]);
-      expect(Math.abs(qparams[0] / theirs[0] - 1), source).toBeLessThan(2e-6);
-      if (qparams[0] !== theirs[0]) lastBits++;
-    }
-    // From here on with PyTorch's parameters: float sums are added up in another order there, and scales differ in
-    // their last bits for that alone.
-    for (const node of prepared.graph.nodes) {
-      const found = ours.findIndex(([source]) => source === spelled(String((node.args[0] as fx.Node)?.name)));
-      const isObserver =
-        node.op === 'call_module' && prepared.getSubmodule(node.targetName) instanceof ObserverBase;
-      if (!isObserver || found < 0) continue;
-      const [source, , users] = ours[found];
-      const theirs = byPlace.get(`${source} ${[...users].sort()}`);
-      if (!theirs) continue;
-      const [scale, zeroPoint] = theirs;
-      const { dtype } = prepared.getSubmodule(node.targetName) as quantization.FixedQParamsObserver;
-      prepared.addModule(node.targetName, new FixedQParamsObserver({ scale, zeroPoint, dtype }));
-    }
+    const otherwise = differentQParams(ours, observers);
+    expect(innerQParams(prepared)).toEqual(inner);
+    expect(sorted(prepared.stateDict().keys())).toEqual(sorted(preparedKeys));
     const converted = convertFx(prepared, { convertCustomConfig: new ConvertCustomConfig() });
+    const cats = keysOfCats(converted);
+    const keys = [...converted.stateDict().keys()].filter((key) => !cats.has(key));
+    expect(sorted(keys)).toEqual(sorted(convertedKeys));
     const recorder = new Recorder(converted.graph, converted);
-    const result = noGrad(() => recorder.run(...inputs)) as Tensor;
+    const result = noGrad(() => inDoubles(() => recorder.run(...inputs))) as Tensor;
     const differing = Object.entries(integers).filter(
       ([node, row]) => JSON.stringify(recorder.integers.get(node)) !== JSON.stringify(row),
     );
     const values = result.numbers().slice(0, output.length);
     const outputsDiffer = output.filter((v, i) => v !== values[i]).length;
     console.log(
-      `${name}: ${ours.length} observers placed and shared alike, ${lastBits} scales differ in their last bits (float sums); ` +
+      `${name}: ${ours.length} observers placed and shared alike, and ${Object.keys(inner).length} inside modules; ` +
+        `${otherwise.length} have other parameters; ` +
+        `${preparedKeys.length} and ${convertedKeys.length} keys alike; ` +
         `integers of ${Object.keys(integers).length} results compared, ${differing.length} differ; ` +
         `${output.length} outputs compared, ${outputsDiffer} differ`,
     );
+    expect(otherwise).toEqual([]);
     expect(differing.map(([node]) => node)).toEqual([]);
     expect(outputsDiffer).toBe(0);
   });

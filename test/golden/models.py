@@ -3,13 +3,12 @@
 Weights and inputs come from a hash of their place, the same here and in models.test.ts, so that no weights are stored.
 """
 import json
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import torchvision.models as tv
 
-from common import fill, noise
+from common import CharLstm, DsCnn, fill, noise_tensor
 
 
 class MLP(nn.Module):
@@ -70,33 +69,6 @@ class CifarResNet(nn.Module):
         return self.linear(F.avg_pool2d(x, x.shape[3]).flatten(1))
 
 
-class DsCnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        def unit(conv):
-            return [conv, nn.BatchNorm2d(64, eps=1e-3), nn.ReLU()]
-        layers = [nn.ZeroPad2d((1, 1, 4, 5)), *unit(nn.Conv2d(1, 64, (10, 4), 2))]
-        for _ in range(4):
-            layers += unit(nn.Conv2d(64, 64, 3, padding=1, groups=64)) + unit(nn.Conv2d(64, 64, 1))
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AvgPool2d((24, 5))
-        self.fc = nn.Linear(64, 12)
-
-    def forward(self, x):
-        return self.fc(self.pool(self.features(x)).flatten(1))
-
-
-class CharLstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(65, 128)
-        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
-        self.decoder = nn.Linear(128, 65)
-
-    def forward(self, x):
-        return self.decoder(self.lstm(self.embedding(x))[0])
-
-
 # name: model, input shape, keep the printed tree
 MODELS = {
     'mlp': (MLP(), [2, 1, 28, 28], True),
@@ -122,7 +94,7 @@ with torch.no_grad():
         if name == 'charLstm':
             x = torch.arange(10).reshape(shape) * 7 % 65
         else:
-            x = torch.from_numpy(noise(int(np.prod(shape)), 999).astype(np.float32)).reshape(shape)
+            x = noise_tensor(shape, 999)
         y = model(x).double()
         golden[name] = {
             'inputShape': shape,

@@ -14,6 +14,8 @@ from torch.ao.quantization import (
     DeQuantStub, MinMaxObserver, QConfig, QuantStub, convert, default_per_channel_weight_observer, prepare,
 )
 
+from common import CharLstm
+
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
 torch.backends.quantized.engine = "qnnpack"
@@ -21,19 +23,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 data = sys.argv[1]
 
 
-class CharLstm(nn.Module):
+class StubbedCharLstm(CharLstm):
     def __init__(self):
         super().__init__()
-        self.embedding = nn.Embedding(65, 128)
-        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
-        self.decoder = nn.Linear(128, 65)
         self.quant, self.dequant = QuantStub(), DeQuantStub()
 
     def forward(self, x):
         return self.dequant(self.decoder(self.lstm(self.quant(self.embedding(x)))[0]))
 
 
-model = CharLstm().eval()
+model = StubbedCharLstm().eval()
 model.load_state_dict(torch.load(os.path.join(data, "char_lstm_shakespeare.pth")), strict=False)
 with open(os.path.join(data, "char_lstm_shakespeare.vocab.json")) as f:
     vocabulary = json.load(f)

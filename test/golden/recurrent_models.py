@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.ao.quantization import quantize_dynamic
 
+from common import CharLstm
+
 DATA = sys.argv[1]
 torch.backends.quantized.engine = "qnnpack"
 torch.set_grad_enabled(False)
@@ -21,17 +23,6 @@ torch.set_grad_enabled(False)
 def read(name):
     with open(os.path.join(DATA, name), encoding="utf-8") as f:
         return f.read()
-
-
-class CharLstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(65, 128)
-        self.lstm = nn.LSTM(128, 128, 2, batch_first=True)
-        self.decoder = nn.Linear(128, 65)
-
-    def forward(self, x):
-        return self.decoder(self.lstm(self.embedding(x))[0])
 
 
 def character_losses():

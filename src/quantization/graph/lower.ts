@@ -40,6 +40,7 @@ export function lower<M extends QuantizedGraphModule<any, any>>(reference: M, ba
     else if (wanted(node)) lowering.withoutOutput(node);
   }
   graph.eliminateDeadCode();
+  lowering.dropPacked();
   owner.deleteUnusedSubmodules();
   for (const module of owner.modules()) module.qconfig = undefined;
   graph.lint(owner);
@@ -59,6 +60,8 @@ class Lowering {
   readonly #owner: QuantizedGraphModule<any, any>;
   readonly #backend: BackendConfig;
   readonly #wanted: (node: Node) => boolean;
+  /** Paths of the float weights and biases that were packed. */
+  readonly #packedFrom = new Set<string>();
   /** Modules that were converted, by what they became. */
   readonly #converted = new Map<AnyModule, { readonly to: AnyModule; readonly key: string }>();
 
@@ -279,6 +282,19 @@ class Lowering {
     this.#owner.graph.eliminateDeadCode();
   }
 
+  /** Deletes float weights that only their packed forms stand for. */
+  dropPacked(): void {
+    for (const node of this.#owner.graph.nodes)
+      if (node.op === 'get_attr') this.#packedFrom.delete(node.targetName);
+    for (const path of this.#packedFrom) {
+      const cut = path.lastIndexOf('.');
+      Reflect.deleteProperty(
+        this.#owner.getSubmodule(cut < 0 ? '' : path.slice(0, cut)),
+        path.slice(cut + 1),
+      );
+    }
+  }
+
   /** A node that reads the packed form of a weight that is quantized in the graph; undefined where it is not. */
   #packed(node: Node, { weight, bias, pack }: WeightArgument): Node | undefined {
     const q = quantizedBehind(node.args[weight]);
@@ -287,6 +303,7 @@ class Lowering {
     if (!q || !(source instanceof Node) || source.op !== 'get_attr') return undefined;
     const biasSource = biasNode instanceof Node ? (quantizedBehind(biasNode)?.args[0] ?? biasNode) : null;
     if (biasSource instanceof Node && biasSource.op !== 'get_attr') return undefined;
+    for (const from of [source, biasSource]) if (from instanceof Node) this.#packedFrom.add(from.targetName);
     const quantized = this.#owner.constantOf(q);
     const given = biasNode instanceof Node ? this.#owner.constantOf(biasNode) : null;
     const geometry = pack === 'conv' ? (node.args[bias + 1] as unknown as ConvGeometry) : null;

@@ -5,9 +5,9 @@ import type { ObjectType, QConfigMapping } from '../qconfig-mapping.ts';
 import type { TracedModel } from './trace.ts';
 
 /**
- * The qconfig of every call in a graph; null for what stays float. Modules go by their class and path, operators by their
- * name and the path of the module that calls them, whose class goes before the operator's name. Order counts calls of
- * one class or operator in one module. Source: `torch.ao.quantization.fx.qconfig_mapping_utils.generate_qconfig_map`.
+ * The qconfig of every call in a graph, and of every tensor it reads; null for what stays float. Modules go by their class
+ * and path, operators by their name and the path of the module that calls them, whose class goes before the operator's
+ * name, tensors by the module that holds them. Order counts calls of one class or operator in one module. Source: `torch.ao.quantization.fx.qconfig_mapping_utils.generate_qconfig_map`.
  */
 export function nodeQConfigs(
   owner: GraphModule<any, any>,
@@ -33,6 +33,10 @@ export function nodeQConfigs(
       const startsWith = patternOf(module)?.sequence[0];
       const type = module.constructor as ObjectType;
       found.set(node, mapping.qconfigFor({ path, type, order, startsWith, orderType: original }));
+    } else if (node.op === 'get_attr') {
+      const path = node.targetName.split('.').slice(0, -1).join('.');
+      const type = (types.get(path) ?? owner.getSubmodule(path).constructor) as ObjectType;
+      found.set(node, mapping.qconfigFor({ path, type, order: 0 }));
     } else if (node.op === 'call_function') {
       const path = node.meta.modulePath ?? '';
       const type = node.targetName;

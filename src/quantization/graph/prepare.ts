@@ -148,7 +148,8 @@ function prepareGraph(
   prepareStandalone(traced.module, qconfigs, custom, options, training, fn);
   const decisions = annotateGraph(traced.module, { qconfigs, backend, custom, training });
   if (options.strict) refuseFloat(fn, decisions.float);
-  finish(traced.module, decisions, custom, traced.types);
+  const configured = [...qconfigs].flatMap(([node, qconfig]) => (qconfig ? [node] : []));
+  finish(traced.module, decisions, custom, traced.types, configured);
   return traced.module;
 }
 
@@ -174,6 +175,7 @@ export function finish(
   { annotations, float }: Decisions,
   custom: PrepareCustomConfig,
   types: ReadonlyMap<string, unknown> = new Map(),
+  configured: Iterable<Node> = annotations.keys(),
 ): void {
   const given = new Set(
     custom.inputQuantizedIndexes.flatMap((i) => {
@@ -194,6 +196,7 @@ export function finish(
   }
   setPrepared(module, {
     quantized: new Set([...annotations.keys()].map((node) => node.name)),
+    configured: new Set([...configured].map((node) => node.name)),
     float: new Map([...float].map(([node, reason]) => [node.name, reason])),
     given: new Set([...given].map((node) => node.name)),
     standalone: new Set(

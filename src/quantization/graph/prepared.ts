@@ -8,6 +8,8 @@ import type { PrepareCustomConfig } from './custom-config.ts';
 export interface Prepared {
   /** Nodes that are to be quantized. */
   readonly quantized: Set<string>;
+  /** Nodes that have a qconfig, whether or not they can be quantized. */
+  readonly configured: Set<string>;
   /** Nodes that stay float, and why. */
   readonly float: Map<string, FloatReason>;
   /** Inputs that come in quantized. */

@@ -25,6 +25,11 @@ export class QuantizedGraphModule<Args extends unknown[] = [Tensor], Out = Tenso
     return keep(this, base, value);
   }
 
+  /** Keeps a tensor under the first free name `base0`, `base1`, … and returns the name. */
+  addTensor(base: string, value: Tensor): string {
+    return this.addConstant(freeName(this, base), value);
+  }
+
   /** Keeps packed weights under the first free name `base0`, `base1`, … and returns the name. */
   addPacked(base: string, value: PackedWeights): string {
     return keep(this, base, value);
@@ -71,9 +76,14 @@ export class QuantizedGraphModule<Args extends unknown[] = [Tensor], Out = Tenso
 }
 
 function keep(module: QuantizedGraphModule<any, any>, base: string, value: unknown): string {
+  const name = freeName(module, base);
+  (module as unknown as Record<string, unknown>)[name] = value;
+  return name;
+}
+
+function freeName(module: QuantizedGraphModule<any, any>, base: string): string {
   let n = 0;
   while (`${base}${n}` in module) n++;
-  (module as unknown as Record<string, unknown>)[`${base}${n}`] = value;
   return `${base}${n}`;
 }
 

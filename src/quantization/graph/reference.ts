@@ -132,8 +132,8 @@ function quantizeNode(
   if (isPerChannelScheme(observer.qscheme)) {
     const { scale, zeroPoint } = appliedQParams(observer);
     const places = [
-      owner.addConstant(`${base}_scale_`, scale),
-      owner.addConstant(`${base}_zero_point_`, zeroPoint),
+      owner.addTensor(`${base}_scale_`, scale),
+      owner.addTensor(`${base}_zero_point_`, zeroPoint),
     ].map((name) => graph.getAttr(name));
     return graph.callFunction('quantizePerChannel', [source, ...places, observer.chAxis, observer.dtype]);
   }
@@ -150,10 +150,14 @@ function quantizeNode(
   return q;
 }
 
-/** How the numbers of a place are called: by the module that makes the tensor, or (`_input`) by the one that takes it. */
+/**
+ * How the numbers of a place are called: by the module that makes the tensor, or (`_input`) by the one that takes it where
+ * the other has no qconfig. Source: `torch.ao.quantization.fx.convert.get_module_path_and_prefix`.
+ */
 function attributeBase(node: Node, source: Node, prepared: Prepared): string {
-  const isInput = !prepared.quantized.has(source.name);
-  const named = isInput ? ([...node.users][0] ?? source) : source;
+  const isInput = !prepared.configured.has(source.name);
+  const users = [...node.users];
+  const named = isInput ? (users.find((user) => user.target === 'linear') ?? users[0] ?? source) : source;
   const path = named.op === 'call_module' ? named.targetName : (named.meta.modulePath ?? '');
   return path.replaceAll('.', '_') + (isInput ? '_input' : '');
 }
