@@ -16,23 +16,42 @@ export function elementBytes(dtype: DType, n: number): number {
  *
  * @param bytes Exactly the elements' bytes.
  * @param fault Makes the error for an element: its byte position within `bytes`, and what it holds.
+ * @param adopt Elements that lie as storage would stay where they are: `bytes` is given up by whoever had it.
  */
 export function decodeElements(
   bytes: Uint8Array,
   dtype: DType,
   fault: (position: number, got: string) => FileFormatError,
+  adopt = false,
 ): TypedArray {
   const n = Math.floor(bytes.length / DTYPES[dtype].bytes);
-  const out = DTYPES[dtype].allocate(n);
   if (dtype === 'int64') {
     const words = new Uint32Array(2 * n);
     new Uint8Array(words.buffer).set(bytes);
-    decodeWords(words, true, out, fault);
-    return out;
+    const integers = new Float64Array(n);
+    decodeWords(words, true, integers, fault);
+    return integers;
   }
-  new Uint8Array(out.buffer).set(bytes);
+  const out = (adopt ? viewOf(bytes, dtype) : null) ?? copyOf(bytes, dtype, n);
   if (dtype === 'bool') for (let i = 0; i < n; i++) out[i] = out[i] === 0 ? 0 : 1;
   return out;
+}
+
+function copyOf(bytes: Uint8Array, dtype: DType, n: number): TypedArray {
+  const out = DTYPES[dtype].allocate(n);
+  new Uint8Array(out.buffer).set(bytes);
+  return out;
+}
+
+/** Storage over the bytes themselves; null where they are not aligned. */
+function viewOf({ buffer, byteOffset, length }: Uint8Array, dtype: DType): TypedArray | null {
+  const Storage = DTYPES[dtype].allocate(0).constructor as new (
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    length: number,
+  ) => TypedArray;
+  const { BYTES_PER_ELEMENT: width } = Storage as unknown as { readonly BYTES_PER_ELEMENT: number };
+  return byteOffset % width === 0 ? new Storage(buffer, byteOffset, length / width) : null;
 }
 
 /** Element types of files that PyTorch 1.13 has no dtype for; they are read into the next wider one. */

@@ -74,13 +74,13 @@ export async function writeFile(path: string | URL, bytes: Uint8Array): Promise<
   }
 }
 
-/** The bytes of a source and the name that errors give it. */
+/** The bytes of a source, the name that errors give it, and whether nobody else has those bytes. */
 export async function readSource(
   source: FileSource,
   file: string | undefined,
-): Promise<{ readonly bytes: Uint8Array; readonly file: string }> {
-  if (source instanceof Uint8Array) return { bytes: source, file: file ?? '(bytes)' };
-  return { bytes: await readFile(source), file: file ?? String(source) };
+): Promise<{ readonly bytes: Uint8Array; readonly file: string; readonly owned: boolean }> {
+  if (source instanceof Uint8Array) return { bytes: source, file: file ?? '(bytes)', owned: false };
+  return { bytes: await readFile(source), file: file ?? String(source), owned: true };
 }
 
 function errorCode(cause: unknown): string {

@@ -18,6 +18,7 @@ export {
   loadSafetensors,
   readSafetensors,
   type SafetensorsFile,
+  type SafetensorsReadOptions,
   type SafetensorsWriteOptions,
   saveSafetensors,
   writeSafetensors,

@@ -17,6 +17,17 @@ export interface SafetensorsFile {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
+/** Options of {@link readSafetensors}. */
+export interface SafetensorsReadOptions {
+  /** Name of the file in errors. */
+  readonly file?: string;
+  /**
+   * Lets tensors lie in the bytes themselves wherever those are aligned, instead of in copies: the bytes are given up, and stay in
+   * memory as long as any of the tensors. Off by default.
+   */
+  readonly adopt?: boolean;
+}
+
 /** Options of {@link writeSafetensors}. */
 export interface SafetensorsWriteOptions {
   /** Strings for the file's `__metadata__`. */
@@ -78,10 +89,7 @@ export function isSafetensors(bytes: Uint8Array): boolean {
  * @example
  * const { dict, metadata } = readSafetensors(bytes);
  */
-export function readSafetensors(
-  bytes: Uint8Array,
-  options: { readonly file?: string } = {},
-): SafetensorsFile {
+export function readSafetensors(bytes: Uint8Array, options: SafetensorsReadOptions = {}): SafetensorsFile {
   const r = new ByteReader(bytes, options.file ?? '(bytes)', 'readSafetensors');
   const length = r.u64('header length');
   if (length > MAX_HEADER) throw r.error('header length', `at most ${MAX_HEADER}`, String(length), 0);
@@ -96,14 +104,16 @@ export function readSafetensors(
     if (name !== '__metadata__') spans.push(readSpan(r, name, info, bytes.length - dataStart));
   }
   checkCoverage(r, spans, dataStart);
-  const dict: StateDict = new Map(spans.map((span) => [span.name, readTensor(r, span, dataStart)]));
+  const dict: StateDict = new Map(
+    spans.map((span) => [span.name, readTensor(r, span, dataStart, options.adopt)]),
+  );
   const state = metadata.get(STATE_KEY);
   metadata.delete(STATE_KEY);
   return { dict: state === undefined ? dict : decodeState(dict as Map<string, Tensor>, state, r), metadata };
 }
 
 /**
- * {@link readSafetensors} for a path, a URL or bytes.
+ * {@link readSafetensors} for a path, a URL or bytes. Tensors of a path or URL lie in one memory, that of the file.
  *
  * @example
  * const { dict } = await loadSafetensors('model.safetensors');
@@ -112,8 +122,8 @@ export async function loadSafetensors(
   source: FileSource,
   options: { readonly file?: string } = {},
 ): Promise<SafetensorsFile> {
-  const { bytes, file } = await readSource(source, options.file);
-  return readSafetensors(bytes, { file });
+  const { bytes, file, owned } = await readSource(source, options.file);
+  return readSafetensors(bytes, { file, adopt: owned });
 }
 
 /**
@@ -246,7 +256,7 @@ function checkCoverage(r: ByteReader, spans: readonly Span[], dataStart: number)
   }
 }
 
-function readTensor(r: ByteReader, span: Span, dataStart: number): Tensor {
+function readTensor(r: ByteReader, span: Span, dataStart: number, adopt = false): Tensor {
   const { name, type, shape, begin, end } = span;
   const bytes = r.bytes.subarray(dataStart + begin, dataStart + end);
   const fault = (position: number, got: string) =>
@@ -255,7 +265,7 @@ function readTensor(r: ByteReader, span: Span, dataStart: number): Tensor {
     return new Tensor({ ...decodeWide(bytes, type, fault), shape });
   }
   return new Tensor({
-    storage: decodeElements(bytes, type, fault),
+    storage: decodeElements(bytes, type, fault, adopt),
     shape,
     strides: contiguousStrides(shape),
     dtype: type,

@@ -35,9 +35,9 @@ export async function loadStateDict(
   source: FileSource,
   options: LoadStateDictOptions = {},
 ): Promise<StateDict> {
-  const { bytes, file } = await readSource(source, options.file);
+  const { bytes, file, owned } = await readSource(source, options.file);
   const dict = isSafetensors(bytes)
-    ? readSafetensors(bytes, { file }).dict
+    ? readSafetensors(bytes, { file, adopt: owned }).dict
     : findStateDict(readPyTorch(bytes, { ...options, file }), file);
   return stripPrefix(dict, options.prefix, file);
 }

@@ -1,6 +1,6 @@
 import { ArgumentError, FileFormatError } from '../core/errors.ts';
 import { type FileSource, readSource, writeFile } from '../io/files.ts';
-import { readSafetensors } from '../io/safetensors.ts';
+import { readSafetensors, type SafetensorsReadOptions } from '../io/safetensors.ts';
 import { PROGRAM_KEY, programBytes } from './bytes.ts';
 import { decodeProgram } from './decode.ts';
 import { Program } from './program.ts';
@@ -28,9 +28,9 @@ export function writeProgram(program: Program): Uint8Array {
  *
  * @throws {@link FileFormatError} for anything that is not a program.
  */
-export function readProgram(bytes: Uint8Array, options: { readonly file?: string } = {}): Program {
-  const file = options.file ?? '(bytes)';
-  const { dict, metadata } = readSafetensors(bytes, { file });
+export function readProgram(bytes: Uint8Array, options: SafetensorsReadOptions = {}): Program {
+  const { file = '(bytes)', adopt } = options;
+  const { dict, metadata } = readSafetensors(bytes, { file, adopt });
   const json = metadata.get(PROGRAM_KEY);
   if (json === undefined) {
     throw new FileFormatError({
@@ -65,6 +65,6 @@ export async function save(program: Program, path: string | URL): Promise<void> 
  * program.run(x);
  */
 export async function load(source: FileSource): Promise<Program> {
-  const { bytes, file } = await readSource(source, undefined);
-  return readProgram(bytes, { file });
+  const { bytes, file, owned } = await readSource(source, undefined);
+  return readProgram(bytes, { file, adopt: owned });
 }

@@ -150,6 +150,26 @@ describe('writeSafetensors', () => {
 });
 
 describe('readSafetensors', () => {
+  it('leaves tensors in bytes that it may adopt, unless they are not aligned, and in no others', () => {
+    const dict: StateDict = new Map([
+      ['float', tensor([1.5, -2, 3])],
+      ['half', tensor([0.5, 4], { dtype: 'float16' })],
+      ['int', tensor([7, -8, 9], { dtype: 'int64' })],
+      ['bool', tensor([1, 0, 1], { dtype: 'bool' })],
+    ]);
+    const bytes = writeSafetensors(dict);
+    const shifted = new Uint8Array(bytes.length + 2).subarray(2);
+    shifted.set(bytes);
+    const where = (from: Uint8Array, adopt: boolean): string[] => {
+      const read = readSafetensors(from, { adopt }).dict;
+      for (const [key, value] of dict) expectSame(read.get(key), value);
+      return [...read].flatMap(([key, x]) => ((x as Tensor).storage.buffer === from.buffer ? key : []));
+    };
+    expect(where(bytes, false)).toEqual([]);
+    expect(where(bytes, true)).toEqual(['float', 'half', 'bool']);
+    expect(where(shifted, true)).toEqual(['half', 'bool']);
+  });
+
   it('widens unsigned integers', () => {
     const { dict } = readSafetensors(
       file(

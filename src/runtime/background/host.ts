@@ -23,6 +23,6 @@ async function run(request: Request & { kind: 'run' }, reply: Reply): Promise<vo
 }
 
 onMessage<Request>((request, reply) => {
-  if (request.kind === 'load') program = readProgram(request.bytes);
+  if (request.kind === 'load') program = readProgram(request.bytes, { adopt: true });
   else last = last.then(() => run(request, reply));
 });
