@@ -34,6 +34,8 @@ export interface NodeMeta {
   dtype?: DType;
   /** Path of the innermost traced-through module that made the node; `''` for the root. */
   modulePath?: string;
+  /** Name of the node in whose place this one stands, in the graph it was made from. */
+  origin?: string;
 }
 
 /** A number that depends on how many samples run at once: `times · batch + plus`. */

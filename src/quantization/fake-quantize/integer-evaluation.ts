@@ -63,8 +63,13 @@ function laterArguments(args: readonly unknown[]): () => readonly unknown[] {
   return () => find.map((one) => one());
 }
 
+/** True where no tracer stands in between: floats that stand for integers can be followed. */
+export function followsIntegers(): boolean {
+  return isTopmost(follower);
+}
+
 /** What `compute` gives; null where it has no quantized form, which is for `convert` to report. */
-function attempt<T>(compute: () => T): T | null {
+export function attempt<T>(compute: () => T): T | null {
   try {
     return noGrad(compute);
   } catch (error) {

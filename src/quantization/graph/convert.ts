@@ -48,6 +48,12 @@ export function convertFx<Args extends unknown[], Out>(
   return lower(reference(model, options, backend, 'convertFx', standalone), backend);
 }
 
+/** {@link convertFx} by the table that the graph was prepared with. */
+export function convertTrained(model: GraphModule<any, any>): QuantizedGraphModule<any, any> {
+  const { backend } = requirePrepared(model, 'convertFx');
+  return lower(reference(model, {}, backend, 'convertFx', convertTrained), backend);
+}
+
 /**
  * Turns a calibrated graph into the reference of its quantized form: float operators between nodes that quantize and
  * dequantize, with weights rounded to what int8 holds. It runs anywhere floats run, says what the int8 model means, and is

@@ -222,6 +222,7 @@ class Lowering {
     this.#known.set(node, this.#output(q));
     q.replaceAllUsesWith(node);
     node.meta.dtype = this.#output(q).dtype;
+    node.meta.origin = q.meta.origin;
     this.#owner.graph.eraseNode(q);
   }
 
@@ -277,7 +278,8 @@ class Lowering {
 
   /** Puts `call` in the place of the nodes from `first` to `last`, under its metadata. */
   #replace(first: Node, last: Node, call: Node, dtype = last.meta.dtype): void {
-    Object.assign(call.meta, first.meta, { shape: last.meta.shape ?? first.meta.shape, dtype });
+    const { shape = first.meta.shape, origin } = last.meta;
+    Object.assign(call.meta, first.meta, { shape, dtype, origin });
     last.replaceAllUsesWith(call);
     this.#owner.graph.eliminateDeadCode();
   }

@@ -1,5 +1,5 @@
 import { QuantizationError } from '../../core/errors.ts';
-import type { GraphModule, Node } from '../../fx/index.ts';
+import { GraphModule, type Node } from '../../fx/index.ts';
 import type { AnyModule, Module } from '../../nn/module.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type BackendConfig, backendOf } from '../backend/backend-config.ts';
@@ -18,6 +18,7 @@ import { nodeQConfigs } from './node-qconfigs.ts';
 import { setPrepared } from './prepared.ts';
 import { refuseFloat } from './strict.ts';
 import { type TracedModel, traceForQuantization } from './trace.ts';
+import { TrainingGraphModule } from './training.ts';
 
 /** Options of {@link prepareFx} and {@link prepareQatFx}. */
 export interface PrepareFxOptions {
@@ -101,7 +102,8 @@ export function prepareFx<Args extends unknown[] = [Tensor], Out = Tensor>(
 
 /**
  * {@link prepareFx} for training through quantization: layers become their training forms and observers fake-quantizes. The
- * result has parameters of its own (give those to the optimizer). Train it, call `eval()`, then {@link convertFx} it.
+ * result has parameters of its own (give those to the optimizer). Train it, call `eval()`, then {@link convertFx} it. In
+ * evaluation mode it predicts what that gives to the integer, while all fake-quantizes are switched on.
  * Source: `torch.ao.quantization.quantize_fx.prepare_qat_fx`.
  *
  * @throws {@link QuantizationError} where the model is in evaluation mode.
@@ -141,7 +143,9 @@ function prepareGraph(
   fn: string,
 ): GraphModule<any, any> {
   const custom = options.prepareCustomConfig ?? new PrepareCustomConfig();
-  const traced = traceForQuantization(model, exampleInputs, { fn, custom, batchDim: options.batchDim ?? 0 });
+  const into = training ? TrainingGraphModule : GraphModule;
+  const batchDim = options.batchDim ?? 0;
+  const traced = traceForQuantization(model, exampleInputs, { fn, custom, batchDim, into });
   const backend = backendOf(options);
   fuseGraph(traced.module, training, fn, backend);
   const qconfigs = configure(traced, mapping, training, backend);
@@ -149,7 +153,7 @@ function prepareGraph(
   const decisions = annotateGraph(traced.module, { qconfigs, backend, custom, training });
   if (options.strict) refuseFloat(fn, decisions.float);
   const configured = [...qconfigs].flatMap(([node, qconfig]) => (qconfig ? [node] : []));
-  finish(traced.module, decisions, custom, traced.types, configured);
+  finish(traced.module, decisions, { custom, backend, types: traced.types, configured });
   return traced.module;
 }
 
@@ -169,13 +173,21 @@ function configure(
   return qconfigs;
 }
 
+/** What {@link finish} goes by. */
+export interface FinishOptions {
+  readonly custom: PrepareCustomConfig;
+  readonly backend: BackendConfig;
+  /** Class of every module before it was fused, by path. */
+  readonly types?: ReadonlyMap<string, unknown>;
+  /** Nodes that have a qconfig; those that were annotated where not given. */
+  readonly configured?: Iterable<Node>;
+}
+
 /** Places observers as decided, takes apart what is observed in parts, and leaves what `convert` needs. */
 export function finish(
   module: GraphModule<any, any>,
   { annotations, float }: Decisions,
-  custom: PrepareCustomConfig,
-  types: ReadonlyMap<string, unknown> = new Map(),
-  configured: Iterable<Node> = annotations.keys(),
+  { custom, backend, types = new Map(), configured = annotations.keys() }: FinishOptions,
 ): void {
   const given = new Set(
     custom.inputQuantizedIndexes.flatMap((i) => {
@@ -203,6 +215,7 @@ export function finish(
       module.graph.nodes.filter((node) => isStandalone(module, node, custom)).map((node) => node.name),
     ),
     custom,
+    backend,
     types,
   });
 }

@@ -1,6 +1,7 @@
 import { QuantizationError } from '../../core/errors.ts';
 import type { GraphModule } from '../../fx/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { FloatReason } from './annotate.ts';
 import type { PrepareCustomConfig } from './custom-config.ts';
 
@@ -17,6 +18,8 @@ export interface Prepared {
   /** Nodes whose modules are quantized on their own. */
   readonly standalone: Set<string>;
   readonly custom: PrepareCustomConfig;
+  /** The table that decided. */
+  readonly backend: BackendConfig;
   /** Class of every module of the model before it was fused, by path. */
   readonly types: ReadonlyMap<string, unknown>;
 }

@@ -79,7 +79,8 @@ export function preparePt2e<Args extends unknown[], Out>(
     });
   }
   const copy = deepCopy(model);
-  fuseGraph(copy, false, fn, backendOf(options));
+  const backend = backendOf(options);
+  fuseGraph(copy, false, fn, backend);
   quantizer.transformForAnnotation?.(copy);
   const annotations = quantizer.annotate(copy);
   checkAnnotations(copy, annotations, fn);
@@ -96,7 +97,7 @@ export function preparePt2e<Args extends unknown[], Out>(
     if (node.op === 'call_module' || node.op === 'call_function')
       float.set(node, { reason: 'the quantizer did not annotate it', fix: null });
   }
-  finish(copy, { annotations, float }, new PrepareCustomConfig());
+  finish(copy, { annotations, float }, { custom: new PrepareCustomConfig(), backend });
   return copy;
 }
 

@@ -112,6 +112,7 @@ function replaceObserver(
     return graph.callFunction('dequantize', [q]);
   });
   Object.assign(result.meta, source.meta);
+  Object.assign((result.args[0] as Node).meta, { origin: node.name });
   node.replaceAllUsesWith(result);
   graph.eraseNode(node);
 }

@@ -20,6 +20,10 @@ export interface TraceForQuantization {
   readonly fn: string;
   readonly custom: PrepareCustomConfig;
   readonly batchDim: number;
+  /** What the graph is to become. */
+  readonly into?: new (
+    ...parts: ConstructorParameters<typeof GraphModule>
+  ) => GraphModule<any, any>;
 }
 
 /**
@@ -29,7 +33,7 @@ export interface TraceForQuantization {
 export function traceForQuantization(
   model: AnyModule,
   exampleInputs: readonly unknown[],
-  { fn, custom, batchDim }: TraceForQuantization,
+  { fn, custom, batchDim, into = GraphModule }: TraceForQuantization,
 ): TracedModel {
   const root = deepCopy(model);
   requireNames(root, fn, custom);
@@ -56,7 +60,7 @@ export function traceForQuantization(
     leafAdvice:
       'keep the module float with PrepareCustomConfig.setNonTraceableModuleNames, quantize the parts of the model one by one or with prepareDbr',
   });
-  const module = new GraphModule<any, any>(root, graph, { constants });
+  const module = new into(root, graph, { constants });
   for (const name of custom.preservedAttributes) preserve(root, module, name, fn);
   return { module, types: new Map(root.namedModules().map(([path, m]) => [path, m.constructor])) };
 }
