@@ -3,6 +3,7 @@ import {
   type AvgPoolOptions,
   adaptiveAvgPool1d,
   adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
   avgPool1d,
   avgPool2d,
   avgPool3d,
@@ -139,14 +140,8 @@ export class AdaptiveAvgPool1d extends Module {
   }
 }
 
-/**
- * Mean over windows chosen so that the output is `outputSize`; null keeps the input's size in that dimension.
- * Source: `torch.nn.AdaptiveAvgPool2d`.
- *
- * @example
- * new AdaptiveAvgPool2d(1)(rand([1, 512, 7, 7])).shape; // [1, 512, 1, 1]
- */
-export class AdaptiveAvgPool2d extends Module {
+/** What adaptive average pools of several dimensions share. Source: `torch.nn.modules.pooling._AdaptiveAvgPoolNd`. */
+export abstract class AdaptiveAvgPoolNd extends Module {
   readonly outputSize: AdaptiveSize;
 
   constructor(outputSize: AdaptiveSize) {
@@ -154,14 +149,35 @@ export class AdaptiveAvgPool2d extends Module {
     this.outputSize = outputSize;
   }
 
-  forward(x: Tensor): Tensor {
-    return adaptiveAvgPool2d(x, this.outputSize);
-  }
-
   override extraRepr(): string {
     const { outputSize } = this;
     if (typeof outputSize === 'number') return `output_size=${outputSize}`;
     if (outputSize.every((s) => s !== null)) return `output_size=${pythonTuple(outputSize)}`;
     return `output_size=(${outputSize.map((s) => s ?? 'None').join(', ')})`;
+  }
+}
+
+/**
+ * Mean over windows chosen so that the output is `outputSize`; null keeps the input's size in that dimension.
+ * Source: `torch.nn.AdaptiveAvgPool2d`.
+ *
+ * @example
+ * new AdaptiveAvgPool2d(1)(rand([1, 512, 7, 7])).shape; // [1, 512, 1, 1]
+ */
+export class AdaptiveAvgPool2d extends AdaptiveAvgPoolNd {
+  forward(x: Tensor): Tensor {
+    return adaptiveAvgPool2d(x, this.outputSize);
+  }
+}
+
+/**
+ * {@link AdaptiveAvgPool2d} over [batch, channels, depth, height, width]. Source: `torch.nn.AdaptiveAvgPool3d`.
+ *
+ * @example
+ * new AdaptiveAvgPool3d(1)(rand([1, 512, 4, 7, 7])).shape; // [1, 512, 1, 1, 1]
+ */
+export class AdaptiveAvgPool3d extends AdaptiveAvgPoolNd {
+  forward(x: Tensor): Tensor {
+    return adaptiveAvgPool3d(x, this.outputSize);
   }
 }

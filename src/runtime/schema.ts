@@ -178,6 +178,7 @@ export const ARGUMENTS: { readonly [K in OpName]: KindsOf<OpArgs<K>> } = {
   avgPool3d: ['tensor', 'avgPool'],
   adaptiveAvgPool1d: ['tensor', 'integers'],
   adaptiveAvgPool2d: ['tensor', 'integers'],
+  adaptiveAvgPool3d: ['tensor', 'integers'],
   interpolate: ['tensor', 'interpolate'],
   batchNormTrain: ['tensor', 'tensor?', 'tensor?', 'number'],
   batchNormEval: ['tensor', 'tensor', 'tensor', 'tensor?', 'tensor?', 'number'],

@@ -93,6 +93,7 @@ export const BUILD: Readonly<Record<string, () => nn.AnyModule>> = {
   AdaptiveAvgPool1d: () => new nn.AdaptiveAvgPool1d(3),
   AdaptiveAvgPool2d: () => new nn.AdaptiveAvgPool2d(1),
   'AdaptiveAvgPool2d pair': () => new nn.AdaptiveAvgPool2d([2, null]),
+  AdaptiveAvgPool3d: () => new nn.AdaptiveAvgPool3d([2, null, 1]),
   'Upsample nearest': () => new nn.Upsample({ scaleFactor: 2 }),
   'Upsample fraction': () => new nn.Upsample({ scaleFactor: 1.7 }),
   'Upsample bilinear': () => new nn.Upsample({ scaleFactor: [2, 1.5], mode: 'bilinear' }),

@@ -29,6 +29,7 @@ const BASES = new Set<unknown>([
   nn.InstanceNorm,
   nn.MaxPoolNd,
   nn.AvgPoolNd,
+  nn.AdaptiveAvgPoolNd,
   nn.RNNBase,
   nn.RNNCellBase,
   nn.intrinsic.FusedModule,

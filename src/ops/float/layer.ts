@@ -31,6 +31,7 @@ export const layer: { readonly [K in keyof LayerOps]: Ops[K] } = {
   avgPool3d: (x, geometry) => avgPool('avgPool3d', x, geometry),
   adaptiveAvgPool1d: (x, outputSize) => adaptiveAvgPool('adaptiveAvgPool1d', x, outputSize),
   adaptiveAvgPool2d: (x, outputSize) => adaptiveAvgPool('adaptiveAvgPool2d', x, outputSize),
+  adaptiveAvgPool3d: (x, outputSize) => adaptiveAvgPool('adaptiveAvgPool3d', x, outputSize),
   interpolate,
   batchNormTrain,
   batchNormEval,

@@ -46,6 +46,8 @@ declare module '../../tensor/tensor.ts' {
     expand(...shape: number[] | [Shape]): Tensor;
     /** Takes counts one by one or as one list. See {@link ops.repeat}. */
     repeat(...times: number[] | [Shape]): Tensor;
+    /** See {@link ops.repeatInterleave}. */
+    repeatInterleave(times: number, dim: number): Tensor;
     /** Takes dimensions one by one or as one list. See {@link ops.permute}. */
     permute(...dims: number[] | [Shape]): Tensor;
     /** See {@link ops.flip}. */
@@ -132,6 +134,9 @@ installMethods({
   },
   repeat(...times: number[] | [Shape]): Tensor {
     return ops.repeat(this, listOf(times));
+  },
+  repeatInterleave(times: number, dim: number): Tensor {
+    return ops.repeatInterleave(this, times, dim);
   },
   permute(...dims: number[] | [Shape]): Tensor {
     return ops.permute(this, listOf(dims));

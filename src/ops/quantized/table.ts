@@ -10,6 +10,7 @@ import { mean } from './mean.ts';
 import { normalizations } from './normalization.ts';
 import { pointwise } from './pointwise.ts';
 import { pooling } from './pooling.ts';
+import { volumePooling } from './pooling-3d.ts';
 import { rearranging } from './rearrange.ts';
 import { resizing } from './resize.ts';
 import { transposedConvolutions } from './transposed.ts';
@@ -25,6 +26,7 @@ export const quantizedImplementations: { readonly [K in OpName]?: Ops[K] } & Qua
   ...activations,
   ...normalizations,
   ...pooling,
+  ...volumePooling,
   ...resizing,
   ...convolutions,
   ...dynamicProducts,

@@ -61,6 +61,7 @@ export interface LayerOps {
   avgPool3d(x: Tensor, geometry: AvgPoolGeometry): Tensor;
   adaptiveAvgPool1d(x: Tensor, outputSize: readonly number[]): Tensor;
   adaptiveAvgPool2d(x: Tensor, outputSize: readonly number[]): Tensor;
+  adaptiveAvgPool3d(x: Tensor, outputSize: readonly number[]): Tensor;
   interpolate(x: Tensor, options: InterpolateOptions): Tensor;
 
   /** Batch normalization with batch statistics over every dimension but 1: [output, mean, biased variance]. */

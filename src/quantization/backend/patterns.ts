@@ -1,8 +1,10 @@
 import {
   AdaptiveAvgPool1d,
   AdaptiveAvgPool2d,
+  AdaptiveAvgPool3d,
   AvgPool1d,
   AvgPool2d,
+  AvgPool3d,
   BatchNorm1d,
   BatchNorm2d,
   BatchNorm3d,
@@ -36,6 +38,7 @@ import {
   LSTMCell,
   MaxPool1d,
   MaxPool2d,
+  MaxPool3d,
   MultiheadAttention,
   PReLU,
   ReLU,
@@ -259,10 +262,17 @@ function operation(name: string, output: OutputRule, operator: OperatorForm): Pa
   return { name, sequence: [], observe: 'none', output, operator };
 }
 
+/** Operators that take some of a tensor's elements, or all in another order, into one tensor or several. */
+const KEEPING = [
+  ...(['slice', 'select', 'indexSelect', 'expand', 'flip', 'pad', 'clone', 'amax', 'amin'] as const),
+  ...(['chunk', 'split', 'unbind', 'maxDim', 'minDim', 'sort', 'topk'] as const),
+] satisfies readonly OpName[];
+
 /**
  * The backend table. A new fused operator is a new row here, its layer class, one kernel and one test. What graphs do with
  * a row follows PyTorch's `get_native_backend_config`; beyond it, modules of group normalization, upsampling and flattening
- * are quantized like the functions PyTorch lists, and indexing and padding keep quantized tensors as they are.
+ * are quantized like the functions PyTorch lists, and what takes elements out of a tensor, orders or pads them keeps a
+ * quantized tensor's parameters, as it does in eager mode. `test/golden/backend-config.test.ts` compares row by row.
  */
 export const PATTERNS: readonly Pattern[] = [
   { name: 'quant', sequence: [QuantStub], float: QuantStub, observe: 'output', static: quantized.Quantize },
@@ -425,10 +435,13 @@ export const PATTERNS: readonly Pattern[] = [
   shared('identity', Identity),
   shared('max pool 1d', MaxPool1d, 'maxPool1d'),
   shared('max pool 2d', MaxPool2d, 'maxPool2d'),
+  shared('max pool 3d', MaxPool3d, 'maxPool3d'),
   shared('average pool 1d', AvgPool1d, 'avgPool1d'),
   shared('average pool 2d', AvgPool2d, 'avgPool2d'),
+  shared('average pool 3d', AvgPool3d, 'avgPool3d'),
   shared('adaptive average pool 1d', AdaptiveAvgPool1d, 'adaptiveAvgPool1d'),
   shared('adaptive average pool 2d', AdaptiveAvgPool2d, 'adaptiveAvgPool2d'),
+  shared('adaptive average pool 3d', AdaptiveAvgPool3d, 'adaptiveAvgPool3d'),
   shared('interpolate', Upsample, 'interpolate'),
   shared('mean', null, 'mean'),
   shared('flatten', Flatten, 'flatten'),
@@ -442,9 +455,7 @@ export const PATTERNS: readonly Pattern[] = [
   shared('stack', null, 'stack'),
   shared('repeat', null, 'repeat'),
   shared('contiguous', null, 'contiguous'),
-  ...(['slice', 'select', 'expand', 'flip', 'pad'] as const).map((name) =>
-    operation(name, 'kept', asIs(name)),
-  ),
+  ...KEEPING.map((name) => operation(name, 'kept', asIs(name))),
   fixed('sigmoid', Sigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('sigmoid')),
   fixed('hardsigmoid', Hardsigmoid, defaultFixedQParamsRange0To1FakeQuant, asIs('hardsigmoid')),
   fixed('softmax', Softmax, defaultFixedQParamsRange0To1FakeQuant),

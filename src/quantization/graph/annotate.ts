@@ -109,6 +109,7 @@ function annotateRow(
     annotations.set(first, { inputs: leaveFloat, output: null });
     return null;
   }
+  if (!last.meta.dtype && row.output === 'kept') return annotateParts(annotations, first, activation.dtype);
   if (!last.meta.dtype && !row.dynamic) return { reason: 'its result is not one tensor', fix: null };
   if (isDynamicQConfig(qconfig)) {
     const form = row.dynamic ?? row.operator?.dynamic;
@@ -150,6 +151,21 @@ function annotateRow(
     annotations.set(first, { inputs, output: null });
     annotations.set(last, { inputs: leaveFloat, output });
   }
+  return null;
+}
+
+/** An operator that gives several tensors: each of them is quantized like what they are taken out of. */
+function annotateParts(annotations: Annotations, node: Node, dtype: string): FloatReason | null {
+  const [source] = node.args;
+  if (!isQuantizedDType(dtype as never))
+    return { reason: `its qconfig keeps activations in ${dtype}`, fix: null };
+  const spec = source instanceof Node ? annotations.get(source)?.output : undefined;
+  if (!(source instanceof Node) || !spec) return { reason: 'what goes in is float', fix: null };
+  annotations.set(node, { inputs: new Map([[source, spec]]), output: null });
+  const output = new SharedQuantizationSpec([source, node]);
+  for (const part of node.users)
+    if (part.target === 'getitem' && part.meta.dtype === 'float32')
+      annotations.set(part, { inputs: new Map(), output });
   return null;
 }
 

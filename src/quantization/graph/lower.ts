@@ -79,6 +79,10 @@ class Lowering {
   static(q: Node): void {
     const [last] = q.args;
     if (!(last instanceof Node) || last.users.size !== 1 || !this.#wanted(last)) return;
+    if (last.target === 'getitem') {
+      this.#lowerParts(last.args[0] as Node);
+      return;
+    }
     const match = rowEndingAt(this.#owner, last, this.#backend);
     if (!match || match.row.output === undefined || match.row.output === 'float') return;
     const [first] = match.nodes;
@@ -224,6 +228,28 @@ class Lowering {
     node.meta.dtype = this.#output(q).dtype;
     node.meta.origin = q.meta.origin;
     this.#owner.graph.eraseNode(q);
+  }
+
+  /** Lowers an operator that gives several tensors, where all of them keep the parameters of its input. */
+  #lowerParts(node: Node): void {
+    const row = rowOf(this.#owner, node, this.#backend);
+    if (row?.output !== 'kept' || !this.#wanted(node)) return;
+    const parts = [...node.users].filter((part) => part.meta.dtype === 'float32');
+    const quantized = parts.flatMap((part) => (part.users.size === 1 ? [...part.users] : []));
+    const areKept = quantized.every(
+      (q) => q.target === 'quantizePerTensor' && this.#keeps(row, node, this.#output(q)),
+    );
+    if (quantized.length !== parts.length || !areKept) return;
+    node.args = node.args.map((arg) => mapNodes(arg, (input) => quantizedBehind(input) ?? input));
+    parts.forEach((part, i) => {
+      const q = quantized[i];
+      const output = this.#output(q);
+      this.#known.set(part, output);
+      part.meta.dtype = output.dtype;
+      node.meta.dtype = output.dtype;
+      q.replaceAllUsesWith(part);
+      this.#owner.graph.eraseNode(q);
+    });
   }
 
   #lowerOperator(row: Pattern, form: OperatorForm, nodes: readonly Node[], q: Node, output: Output): void {

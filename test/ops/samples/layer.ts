@@ -72,6 +72,7 @@ export const layerSamples: SamplesOf<LayerOps> = {
     [normal(2, 2, 3, 4), [1, 1]],
     [normal(1, 2, 3, 4), [2, 5]],
   ],
+  adaptiveAvgPool3d: [[normal(1, 2, 3, 2, 4), [2, 1, 3]]],
   interpolate: [
     [normal(1, 2, 3), { size: [5], mode: 'linear', alignCorners: false, scales: null }],
     [normal(1, 2, 3, 2), { size: [5, 4], mode: 'bilinear', alignCorners: true, scales: null }],

@@ -15,6 +15,7 @@ type PoolOps = Pick<
   | 'avgPool3d'
   | 'adaptiveAvgPool1d'
   | 'adaptiveAvgPool2d'
+  | 'adaptiveAvgPool3d'
   | 'interpolate'
 >;
 
@@ -26,12 +27,9 @@ export const poolRules: RulesOf<PoolOps> = {
   avgPool1d: avgPoolRule('avgPool1d'),
   avgPool2d: avgPoolRule('avgPool2d'),
   avgPool3d: avgPoolRule('avgPool3d'),
-  adaptiveAvgPool1d: (_out, x, size) => (grad) => [
-    adaptiveAvgPoolGrad('adaptiveAvgPool1d', grad, x.shape, size),
-  ],
-  adaptiveAvgPool2d: (_out, x, size) => (grad) => [
-    adaptiveAvgPoolGrad('adaptiveAvgPool2d', grad, x.shape, size),
-  ],
+  adaptiveAvgPool1d: adaptiveRule('adaptiveAvgPool1d'),
+  adaptiveAvgPool2d: adaptiveRule('adaptiveAvgPool2d'),
+  adaptiveAvgPool3d: adaptiveRule('adaptiveAvgPool3d'),
   interpolate: (_out, x, options) => (grad) => [interpolateGrad(grad, x.shape, options)],
 };
 
@@ -39,6 +37,10 @@ type Gradients = (grad: Tensor) => readonly Tensor[];
 
 function maxPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: PoolGeometry) => Gradients {
   return (out, x, geometry) => (grad) => [maxPoolGrad(fn, grad, out, x, geometry)];
+}
+
+function adaptiveRule(fn: string): (out: Tensor, x: Tensor, size: readonly number[]) => Gradients {
+  return (_out, x, size) => (grad) => [adaptiveAvgPoolGrad(fn, grad, x.shape, size)];
 }
 
 function avgPoolRule(fn: string): (out: Tensor, x: Tensor, geometry: AvgPoolGeometry) => Gradients {

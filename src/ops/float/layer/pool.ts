@@ -132,7 +132,8 @@ export function adaptiveAvgPoolGrad(
   return averageGrad(gradOut, inputShape, adaptiveWindows(fn, inputShape, outputSize));
 }
 
-function average(fn: string, x: Tensor, windows: Windows): Tensor {
+/** Means over windows of a float tensor, channels-last: sums, divided by each window's divisor. */
+export function average(fn: string, x: Tensor, windows: Windows): Tensor {
   const dtype = requireFloat(fn, { input: x });
   const { batch, inPixels, channels } = sizesOf(x.shape);
   const { starts, pixels, divisors } = windows;

@@ -128,6 +128,19 @@ export function adaptiveAvgPool2d(x: Tensor, outputSize: AdaptiveSize): Tensor {
   );
 }
 
+/**
+ * Means over windows that share the input evenly: [N, C, D, H, W] or [C, D, H, W] → […, C, outD, outH, outW].
+ * Source: `torch.nn.functional.adaptive_avg_pool3d`.
+ *
+ * @example
+ * adaptiveAvgPool3d(randn([1, 64, 8, 7, 7]), 1).shape; // [1, 64, 1, 1, 1]
+ */
+export function adaptiveAvgPool3d(x: Tensor, outputSize: AdaptiveSize): Tensor {
+  return batched(x, 3, (batch) =>
+    dispatch('adaptiveAvgPool3d', batch, adaptiveSizes('adaptiveAvgPool3d', 3, batch, outputSize)),
+  );
+}
+
 function maxGeometry(fn: string, rank: number, kernelSize: Sizes, options: MaxPoolOptions): PoolGeometry {
   const kernel = perDimension(fn, 'kernelSize', kernelSize, rank);
   checkPositive(fn, 'kernelSize', kernel);

@@ -1,4 +1,5 @@
-import type { Shape } from '../../../tensor/shape.ts';
+import { ArgumentError } from '../../../core/errors.ts';
+import { normalizeDim, type Shape } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { dispatch } from '../../dispatch.ts';
 import type { MemoryFormat, PadMode } from '../../signatures/movement.ts';
@@ -188,6 +189,27 @@ export function flip(x: Tensor, dims: number | readonly number[]): Tensor {
  */
 export function repeat(x: Tensor, times: Shape): Tensor {
   return dispatch('repeat', x, times);
+}
+
+/**
+ * Every slice along `dim` `times` times in a row; a copy. Source: `torch.repeat_interleave`.
+ *
+ * @throws {@link ArgumentError} where `times` is no whole number above zero.
+ * @example
+ * repeatInterleave(tensor([1, 2]), 2, 0); // [1, 1, 2, 2]
+ */
+export function repeatInterleave(x: Tensor, times: number, dim: number): Tensor {
+  if (!Number.isInteger(times) || times < 1) {
+    throw new ArgumentError({
+      fn: 'repeatInterleave',
+      argument: 'times',
+      expected: 'a whole number above zero',
+      got: String(times),
+    });
+  }
+  const d = normalizeDim(dim, x.ndim, 'repeatInterleave');
+  const copies = x.shape.toSpliced(d + 1, 0, times);
+  return dispatch('flatten', dispatch('expand', dispatch('unsqueeze', x, d + 1), copies), d, d + 1);
 }
 
 /**
