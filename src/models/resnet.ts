@@ -33,9 +33,9 @@ export class BasicBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    const out = this.bn2(this.conv2(this.relu(this.bn1(this.conv1(x)))));
     const identity = this.downsample ? this.downsample(x) : x;
-    const out = this.relu(this.bn1(this.conv1(x)));
-    return this.relu(add(this.bn2(this.conv2(out)), identity));
+    return this.relu(add(out, identity));
   }
 }
 
@@ -66,9 +66,9 @@ export class Bottleneck extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const identity = this.downsample ? this.downsample(x) : x;
     const out = this.relu(this.bn1(this.conv1(x)));
     const wide = this.bn3(this.conv3(this.relu(this.bn2(this.conv2(out)))));
+    const identity = this.downsample ? this.downsample(x) : x;
     return this.relu(add(wide, identity));
   }
 }

@@ -48,16 +48,28 @@ class DoubleArithmetic(TorchDispatchMode):
         tree_map(lambda v: tensors.append(v) if isinstance(v, torch.Tensor) else None, (args, kwargs))
         if any(t.is_quantized for t in tensors) or not any(t.dtype == torch.float32 for t in tensors):
             return func(*args, **kwargs)
+        if name == "native_batch_norm" and args[5]:
+            return self.batch_norm(*args)
         wide_args, wide_kwargs = tree_map(to(torch.float32, torch.float64), (args, kwargs))
         results = func(*wide_args, **wide_kwargs)
         if name.endswith("_"):
             return args[0].copy_(results)
-        if name == "native_batch_norm":
-            # Running statistics are changed in place.
-            for narrow, wide in zip(args[3:5], wide_args[3:5]):
-                if narrow is not None:
-                    narrow.copy_(wide)
         return tree_map(to(torch.float64, torch.float32), results)
+
+
+    @staticmethod
+    def batch_norm(x, weight, bias, running_mean, running_var, _training, momentum, eps):
+        """In training. Mean and variance are rounded once, before they go into the running ones."""
+        x = x.double()
+        dims = [d for d in range(x.dim()) if d != 1]
+        mean, var = x.mean(dims, keepdim=True), x.var(dims, unbiased=False, keepdim=True)
+        invstd = 1 / torch.sqrt(var + eps)
+        along = [-1 if d == 1 else 1 for d in range(x.dim())]
+        out = (x - mean) * invstd * weight.double().reshape(along) + bias.double().reshape(along)
+        n = x.numel() // x.shape[1]
+        for running, batch, factor in ((running_mean, mean, 1), (running_var, var, n / (n - 1))):
+            running.copy_((1 - momentum) * running.double() + momentum * (batch.flatten().float().double() * factor))
+        return out.float(), mean.flatten().float(), invstd.flatten().float()
 
 
 def lstm(x, weights, state, batch_first):

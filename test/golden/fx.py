@@ -1,7 +1,7 @@
 """What PyTorch 1.13's graph mode (FX, engine qnnpack) makes of whole models: where observers stand and which they share,
 their parameters, keys of state dicts, and the integers of the converted model.
 
-Weights and inputs come from a hash of their place, and floats are summed in double, so that all of it can be had to the bit. Run: python3 test/golden/fx.py   (writes data/fx.json)
+Weights and inputs come from a hash of their place, and floats are summed in double, so that all of it can be had to the bit. Run: python3 test/golden/fx.py   (writes data/fx.json and data/fx-training.json)
 """
 import json
 import operator
@@ -26,6 +26,9 @@ warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
 torch.backends.quantized.engine = "qnnpack"
 nn.LSTM.forward = lstm_forward
+# The fused fake-quantize trains with other scales than its observer suggests to `convert_fx`. What is compared is what was
+# trained, so conversion here takes the trained parameters.
+tq.FusedMovingAvgObsFakeQuantize.calculate_qparams = lambda self: (self.scale, self.zero_point)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -123,8 +126,8 @@ CASES = {
     "functional": (Functional, default, [[2, 4, 8, 8]]),
 }
 
-# Models whose observers are compared as they are placed for training.
-TRAINED = ["mobilenetV2", "squeezenet1_1", "dsCnn", "encoder"]
+# Models that are prepared for training too.
+TRAINED = ["resnet18", "mobilenetV2", "squeezenet1_1", "dsCnn", "encoder"]
 
 
 def observers_of(graph_module):
@@ -181,28 +184,39 @@ class Recorder(torch.fx.Interpreter):
     def run_node(self, node):
         result = super().run_node(node)
         if node.target is not operator.getitem and isinstance(result, torch.Tensor) and result.is_quantized and node.op in ("call_module", "call_function"):
-            data = result.int_repr().contiguous().numpy().tobytes()
-            self.integers[self.name_of(node)] = [zlib.crc32(data), list(result.shape), float(result.q_scale()), result.q_zero_point()]
+            self.integers[self.name_of(node)] = [checksum(result.int_repr()), list(result.shape), float(result.q_scale()), result.q_zero_point()]
         return result
 
 
-def run(name):
+def checksum(t):
+    return zlib.crc32(t.contiguous().numpy().tobytes())
+
+
+def run(name, training):
+    """Calibrates, or trains with a learning rate of 0 (statistics and parameters move, weights do not), and converts."""
     make, mapping, shapes = CASES[name]
-    model = make().eval()
+    model = make().train(training)
     fill(model)
-    calibration = [tuple(noise_tensor(s, 900 + 10 * b + i) for i, s in enumerate(shapes)) for b in range(2)]
+    for m in model.modules():
+        if isinstance(m, nn.Dropout):
+            m.p = 0.0
+    batches = [tuple(noise_tensor(s, 900 + 10 * b + i) for i, s in enumerate(shapes)) for b in range(4 if training else 2)]
     inputs = tuple(noise_tensor(s, 990 + i) for i, s in enumerate(shapes))
     static_lstm = name == "lstm, static"
     prepare_config = PrepareCustomConfig().set_float_to_observed_mapping(nn.LSTM, nnqa.LSTM) if static_lstm else None
     convert_config = ConvertCustomConfig().set_observed_to_quantized_mapping(nnqa.LSTM, torch.ao.nn.quantized.LSTM) if static_lstm else None
-    prepared = prepare_fx(model, mapping(), inputs, prepare_custom_config=prepare_config)
+    if training:
+        prepared = prepare_qat_fx(model, tq.get_default_qat_qconfig_mapping("qnnpack"), inputs)
+    else:
+        prepared = prepare_fx(model, mapping(), inputs, prepare_custom_config=prepare_config)
     with torch.no_grad():
         with DoubleArithmetic(prepared):
-            for batch in calibration:
+            for batch in batches:
                 prepared(*batch)
         rows = observers_of(prepared)
         inner = inner_qparams(prepared)
-        prepared_keys = list(prepared.state_dict())
+        state = prepared.eval().state_dict()
+        prepared.apply(tq.disable_observer)
         converted = convert_fx(prepared, convert_custom_config=convert_config)
         recorder = Recorder(converted)
         with DoubleArithmetic(converted):
@@ -211,26 +225,19 @@ def run(name):
         "shapes": shapes,
         "observers": rows,
         "inner": inner,
+        "statistics": {key: checksum(t) for key, t in state.items() if "running" in key} if training else {},
         "integers": recorder.integers,
         "output": [float(v) for v in out.flatten()[:200]],
-        "preparedKeys": prepared_keys,
+        "preparedKeys": list(state),
         "convertedKeys": list(converted.state_dict()),
     }
 
 
-def trained(name):
-    make, _, shapes = CASES[name]
-    inputs = tuple(noise_tensor(s, 990 + i) for i, s in enumerate(shapes))
-    prepared = prepare_qat_fx(make().train(), tq.get_default_qat_qconfig_mapping("qnnpack"), inputs)
-    return [row[:4] for row in observers_of(prepared)]
-
-
 if __name__ == "__main__":
-    golden = {}
-    for name in CASES:
-        print(name, file=sys.stderr)
-        golden[name] = run(name)
-        if name in TRAINED:
-            golden[name]["trained"] = trained(name)
-    with open(os.path.join(HERE, "data", "fx.json"), "w") as f:
-        json.dump(golden, f)
+    for file, names in (("fx", CASES), ("fx-training", TRAINED)):
+        golden = {}
+        for name in names:
+            print(file, name, file=sys.stderr)
+            golden[name] = run(name, file == "fx-training")
+        with open(os.path.join(HERE, "data", f"{file}.json"), "w") as f:
+            json.dump(golden, f, separators=(",", ":"))

@@ -10,8 +10,8 @@ export class QuantizableBasicBlock extends BasicBlock {
   add_relu: FloatFunctional = new FloatFunctional();
 
   override forward(x: Tensor): Tensor {
-    const identity = this.downsample ? this.downsample(x) : x;
     const out = this.bn2(this.conv2(this.relu(this.bn1(this.conv1(x)))));
+    const identity = this.downsample ? this.downsample(x) : x;
     return this.add_relu.addRelu(out, identity);
   }
 
@@ -33,10 +33,10 @@ export class QuantizableBottleneck extends Bottleneck {
   relu2: Module = new ReLU();
 
   override forward(x: Tensor): Tensor {
-    const identity = this.downsample ? this.downsample(x) : x;
     const narrow = this.relu1(this.bn1(this.conv1(x)));
-    const filtered = this.relu2(this.bn2(this.conv2(narrow)));
-    return this.skip_add_relu.addRelu(this.bn3(this.conv3(filtered)), identity);
+    const wide = this.bn3(this.conv3(this.relu2(this.bn2(this.conv2(narrow)))));
+    const identity = this.downsample ? this.downsample(x) : x;
+    return this.skip_add_relu.addRelu(wide, identity);
   }
 
   /** Fuses the block's convolutions in place. */

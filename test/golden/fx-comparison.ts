@@ -1,0 +1,192 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { fx, noGrad, quantization, Tensor } from '../../src/index.ts';
+import { crc32 } from '../../src/io/crc32.ts';
+import { inDoubles } from '../support/double-arithmetic.ts';
+import { noiseTensor } from '../support/hashed-weights.ts';
+
+const { ConvertCustomConfig, convertFx, FakeQuantizeBase, ObserverBase } = quantization;
+
+/** [observed node, its observer by first use, the users of the observed tensor, class, scale and zero point]. */
+type ObserverRow = [string, number, string[], string, [number, number] | null];
+/** [checksum of the integers, shape, scale, zero point]. */
+type IntegerRow = [number, number[], number, number];
+
+/** What `fx.py` writes for one model. */
+export interface Golden {
+  readonly shapes: number[][];
+  readonly observers: ObserverRow[];
+  readonly integers: Record<string, IntegerRow>;
+  readonly output: number[];
+  readonly preparedKeys: string[];
+  readonly convertedKeys: string[];
+  /** Scale and zero point of the observers inside modules that are observed in parts, by path. */
+  readonly inner: Record<string, [number, number]>;
+  /** Checksums of running statistics after training. */
+  readonly statistics: Record<string, number>;
+}
+
+/** The models in a file that `fx.py` wrote. */
+export function readGolden(name: string): Record<string, Golden> {
+  return JSON.parse(readFileSync(new URL(`data/${name}.json`, import.meta.url), 'utf8'));
+}
+
+/** Our names of nodes as PyTorch spells them. */
+function spelled(name: string): string {
+  return name
+    .replace(/^quantized_/, '')
+    .replace(/^select/, 'getitem_1')
+    .replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
+}
+
+/** What an observer found, or what a fake-quantize rounds with. */
+function qparamsOf(observer: quantization.ObserverBase): [number, number] {
+  const found =
+    observer instanceof FakeQuantizeBase ? observer.appliedQParams() : observer.calculateQParams();
+  return [found.scale.item(), found.zeroPoint.item()];
+}
+
+function observersOf(prepared: fx.GraphModule<any, any>): ObserverRow[] {
+  const seen: unknown[] = [];
+  return prepared.graph.nodes.flatMap((node): ObserverRow[] => {
+    const observer = node.op === 'call_module' ? prepared.getSubmodule(node.targetName) : null;
+    if (!(observer instanceof ObserverBase)) return [];
+    if (!seen.includes(observer)) seen.push(observer);
+    const users = [...node.users].map((user) => spelled(user.name));
+    const source = spelled((node.args[0] as fx.Node).name);
+    const qparams = observer.isDynamic ? null : qparamsOf(observer);
+    return [[source, seen.indexOf(observer), users, observer.typeName, qparams]];
+  });
+}
+
+class Recorder extends fx.Interpreter {
+  readonly integers = new Map<string, IntegerRow>();
+  readonly #counts = new Map<string, number>();
+
+  /** Quantized operators by their name and how many of it ran before; other nodes by theirs. */
+  #nameOf(node: fx.Node): string {
+    if (!node.targetName.startsWith('quantized::')) return spelled(node.name);
+    const base = node.targetName.replace('quantized::', '').replace(/_scalar$/, '');
+    const count = this.#counts.get(base) ?? 0;
+    this.#counts.set(base, count + 1);
+    return `${base}#${count}`;
+  }
+
+  override runNode(node: fx.Node): unknown {
+    const result = super.runNode(node);
+    if (result instanceof Tensor && result.isQuantized) {
+      const row: IntegerRow = [
+        checksum(result.intRepr()),
+        [...result.shape],
+        result.qScale(),
+        result.qZeroPoint(),
+      ];
+      this.integers.set(this.#nameOf(node), row);
+    }
+    return result;
+  }
+}
+
+/** Groups of observed nodes that have one observer between them. */
+function sharing(rows: readonly ObserverRow[]): string[] {
+  const groups = new Map<number, string[]>();
+  for (const [source, index] of rows) groups.set(index, [...(groups.get(index) ?? []), source]);
+  return [...groups.values()].map((g) => g.sort().join(' = ')).sort();
+}
+
+/** Observed node, class, users: one line each, in any order. */
+function placed(rows: readonly ObserverRow[]): string[] {
+  return rows
+    .map(([source, , users, type]) => `${source} → ${type} → ${[...users].sort().join(', ')}`)
+    .sort();
+}
+
+/** Observers whose parameters are not equal as float32 numbers: what was observed, and both parameters. */
+function differentQParams(ours: readonly ObserverRow[], theirs: readonly ObserverRow[]): string[] {
+  const place = ([source, , users, type]: ObserverRow): string =>
+    [source, type, ...[...users].sort()].join(' ');
+  const byPlace = new Map(theirs.map((row) => [place(row), JSON.stringify(row[4])]));
+  return ours
+    .filter((row) => byPlace.get(place(row)) !== JSON.stringify(row[4]))
+    .map((row) => `${row[0]}: ${JSON.stringify(row[4])}, not ${byPlace.get(place(row))}`);
+}
+
+/** Scale and zero point of the observers that stand inside modules, by path. */
+function innerQParams(prepared: fx.GraphModule<any, any>): Golden['inner'] {
+  const observers = prepared
+    .namedModules()
+    .filter(([path, module]) => path.includes('.') && module instanceof ObserverBase);
+  return Object.fromEntries(
+    observers.map(([path, module]) => [path, qparamsOf(module as quantization.ObserverBase)]),
+  );
+}
+
+/** Names under which `quantized::cat` keeps the parameters of its result; PyTorch's `cat` takes those of its first tensor. */
+function keysOfCats(converted: fx.GraphModule<any, any>): Set<string> {
+  const cats = converted.graph.nodes.filter((node) => node.target === 'quantized::cat');
+  return new Set(
+    cats.flatMap((node) => [node.args[1], node.args[2]].map((arg) => (arg as fx.Node).targetName)),
+  );
+}
+
+const sorted = (keys: Iterable<string>): string[] => [...keys].sort();
+
+function checksum(t: Tensor): number {
+  const { data } = t.contiguous();
+  return crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+}
+
+/** Runs the first batches of `fx.py`, floats summed in double. */
+export function run(prepared: fx.GraphModule<any, any>, shapes: readonly number[][], batches: number): void {
+  for (let b = 0; b < batches; b++) {
+    const batch = shapes.map((s, i) => noiseTensor(s, 900 + 10 * b + i));
+    noGrad(() => inDoubles(() => (prepared as any)(...batch)));
+  }
+}
+
+/**
+ * Compares a calibrated or trained graph with PyTorch's, and what it is converted to: places, sharing and parameters of
+ * observers, running statistics, keys of state dicts, and the integers of every result in a run on `inputs`. Prints the
+ * counts; nothing may differ.
+ */
+export function compare(
+  name: string,
+  prepared: fx.GraphModule<any, any>,
+  { observers, inner, statistics, integers, output, preparedKeys, convertedKeys }: Golden,
+  inputs: readonly Tensor[],
+): void {
+  const ours = observersOf(prepared);
+  expect(placed(ours)).toEqual(placed(observers));
+  expect(sharing(ours)).toEqual(sharing(observers));
+  const otherwise = differentQParams(ours, observers);
+  const state = prepared.stateDict();
+  const moved = Object.entries(statistics).filter(([key, sum]) => checksum(state.get(key) as Tensor) !== sum);
+  expect(sorted(state.keys())).toEqual(sorted(preparedKeys));
+  const innerDiffer = Object.entries(innerQParams(prepared)).filter(
+    ([path, qparams]) => JSON.stringify(qparams) !== JSON.stringify(inner[path]),
+  );
+  const converted = convertFx(prepared, { convertCustomConfig: new ConvertCustomConfig() });
+  const cats = keysOfCats(converted);
+  const keys = [...converted.stateDict().keys()].filter((key) => !cats.has(key));
+  expect(sorted(keys)).toEqual(sorted(convertedKeys));
+  const recorder = new Recorder(converted.graph, converted);
+  const result = noGrad(() => inDoubles(() => recorder.run(...inputs))) as Tensor;
+  const differing = Object.entries(integers).filter(
+    ([node, row]) => JSON.stringify(recorder.integers.get(node)) !== JSON.stringify(row),
+  );
+  const values = result.numbers().slice(0, output.length);
+  const outputsDiffer = output.filter((v, i) => v !== values[i]).length;
+  console.log(
+    `${name}: ${ours.length} observers placed and shared alike, ${otherwise.length} have other parameters; ` +
+      `${Object.keys(inner).length} inside modules, ${innerDiffer.length} have others; ` +
+      `running statistics ${Object.keys(statistics).length}, ${moved.length} differ; ` +
+      `keys ${preparedKeys.length} and ${convertedKeys.length}, 0 differ; ` +
+      `integers of ${Object.keys(integers).length} results, ${differing.length} differ; ` +
+      `outputs ${output.length}, ${outputsDiffer} differ`,
+  );
+  expect(otherwise).toEqual([]);
+  expect(innerDiffer).toEqual([]);
+  expect(moved).toEqual([]);
+  expect(differing.map(([node]) => node)).toEqual([]);
+  expect(outputsDiffer).toBe(0);
+}
