@@ -4,7 +4,7 @@
  * {@link Message}s, one a line.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { jit, suite, tensor } from '../../src/index.ts';
+import { jit, suite, type Tensor, tensor } from '../../src/index.ts';
 import type { Engine, Runner, Task } from './engines/engine.ts';
 import { Unavailable } from './engines/engine.ts';
 import { onnxruntimeNode, onnxruntimeWeb } from './engines/onnxruntime.ts';
@@ -25,6 +25,8 @@ const ENGINES: Readonly<Record<string, Engine>> = {
 const SHORTEST_MS = 4;
 const WARM_UP_MS = 400;
 const MOST_RUNS = 50;
+/** Pairs of runs for what threads bring. */
+const PAIRS = 30;
 /** Threads of pools spin for a while after a run; the next engine is not to pay for that. */
 const PAUSE_MS = 15;
 
@@ -88,6 +90,25 @@ async function warmUp(contestant: Contestant): Promise<void> {
   contestant.runs = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SHORTEST_MS / last)));
 }
 
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+/** How much longer our program takes on one thread, both in turn. */
+async function overOneThread(program: jit.Program, input: Tensor): Promise<number> {
+  const timed = async (threads: number): Promise<number> => {
+    await jit.setNumThreads(threads);
+    // The first run after a change wakes the threads.
+    program.run(input);
+    const from = performance.now();
+    program.run(input);
+    return performance.now() - from;
+  };
+  const ratios: number[] = [];
+  for (let i = 0; i < PAIRS; i++) ratios.push((await timed(1)) / (await timed(job.threads)));
+  return median(ratios);
+}
+
 const task = makeTask();
 const contestants: Contestant[] = [];
 for (const dtype of ['fp32', 'int8'] as const) {
@@ -125,18 +146,20 @@ while (rounds < job.rounds) {
 }
 
 for (const { engine, dtype, times, cpu, runner, decibels } of contestants) {
-  const sorted = times.toSorted((a, b) => a - b);
   const row: Row = {
     model: job.model,
     engine,
     dtype,
     threads: job.threads,
-    medianMs: sorted[Math.floor(sorted.length / 2)],
-    minMs: sorted[0],
+    medianMs: median(times),
+    minMs: Math.min(...times),
     cpuMs: Math.min(...cpu),
     bytes: runner.bytes,
     decibels: Number.isFinite(decibels) ? decibels : null,
     rounds,
+    ...(engine === 'zeropoint' && job.threads > 1
+      ? { overOneThread: await overOneThread(task.programs[dtype], task.subject.input) }
+      : {}),
   };
   say({ row });
   await runner.close();

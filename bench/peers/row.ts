@@ -15,6 +15,11 @@ export interface Row {
   /** Signal over noise of the output, taken against ours in the same form; null where they are equal to the bit. */
   readonly decibels: number | null;
   readonly rounds: number;
+  /**
+   * Ours on several threads: how long one thread takes over how long these take, the median of runs in turn in one process.
+   * Rows of other jobs were measured minutes before, when the machine may have been another.
+   */
+  readonly overOneThread?: number;
 }
 
 /** What could not be measured, and why. */
