@@ -5,7 +5,7 @@ import { dispatch } from '../../src/ops/dispatch.ts';
 import * as ops from '../../src/ops/index.ts';
 import { PackedWeights } from '../../src/ops/quantized/packed.ts';
 import { PackedTransposedWeights } from '../../src/ops/quantized/transposed.ts';
-import { full, randn } from '../../src/tensor/creation.ts';
+import { full, randint, randn } from '../../src/tensor/creation.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { expectEager, programOf } from '../support/both-builds.ts';
 import { eagerly, planned } from '../support/plan.ts';
@@ -138,5 +138,89 @@ describe('convolutions that quantize their input', () => {
     const bad = full([1, c.channels[0], ...c.size], Number.NaN);
     expect(() => program.run(bad)).toThrow(ArgumentError);
     expect(() => program.run(bad)).toThrow(/NaN or infinity/);
+  });
+});
+
+describe('normalizations, resizing and reductions', () => {
+  const gains = (n: number): Tensor => randn([n]);
+  const [gain, shift] = (() => {
+    manualSeed(5);
+    return [gains(12), gains(12)];
+  })();
+
+  test.each<[string, (q: Tensor) => unknown]>([
+    [
+      'layer norm',
+      (q) => [
+        dispatch('quantized::layer_norm', q, [7], null, null, 1e-5, 0.03, 100),
+        dispatch('quantized::layer_norm', q.permute([0, 2, 3, 1]), [12], gain, shift, 1e-6, 0.05, 20),
+      ],
+    ],
+    [
+      'group norm',
+      (q) => [
+        dispatch('quantized::group_norm', q, 3, gain, shift, 1e-5, 0.04, 100),
+        dispatch('quantized::group_norm', ops.maxPool2d(q, 2), 4, null, null, 1e-5, 0.04, 100),
+        dispatch('quantized::group_norm', q.flatten(2), 12, gain, null, 1e-5, 0.04, 100),
+      ],
+    ],
+    ['instance norm', (q) => dispatch('quantized::instance_norm', q, gain, shift, 1e-5, 0.04, 100)],
+    [
+      'softmax',
+      (q) => [
+        ops.softmax(q, -1),
+        dispatch('quantized::softmax', ops.maxPool2d(q, 2), 1, 1 / 128, 10),
+        ops.softmax(q, 0),
+      ],
+    ],
+    [
+      'resizing',
+      (q) => [
+        ops.interpolate(q, { size: [17, 5] }),
+        ops.interpolate(ops.maxPool2d(q, 2), { scaleFactor: 2, mode: 'bilinear' }),
+        ops.interpolate(q, { size: [4, 11], mode: 'bilinear', alignCorners: true }),
+        ops.interpolate(q.flatten(2), { size: [50], mode: 'linear' }),
+        ops.interpolate(q.dequantize(), { scaleFactor: 2 }),
+      ],
+    ],
+    [
+      'means',
+      (q) => [
+        q.mean([2, 3]),
+        q.mean(-1),
+        q.mean(1, { keepdim: true }),
+        ops.maxPool2d(q, 2).mean([2, 3]),
+        ops.maxPool2d(q, 2).mean([0, 2]),
+      ],
+    ],
+    ['turning around', (q) => [q.flip([0, 3]), ops.maxPool2d(q, 2).flip([1, 2]), q.dequantize().flip(-1)]],
+  ])('%s', (_, f) => {
+    manualSeed(6);
+    for (const quantize of [quint8, qint8]) {
+      const program = programOf((x) => f(quantize(x)), randn([1, 12, 9, 7]));
+      for (const n of [1, 2, 7]) expect(expectEager(program, randn([n, 12, 9, 7]))).toEqual([]);
+    }
+  });
+
+  test('look-ups in tables of 8 and 4 bits, and numbers that name no row', () => {
+    manualSeed(7);
+    for (const [dtype, width] of [
+      ['quint8', 21],
+      ['qint8', 8],
+      ['quint4x2', 9],
+      ['quint4x2', 16],
+    ] as const) {
+      const rows = randn([30, width]);
+      const scales = randn([30]).abs().mul(0.01).add(0.01);
+      const zeroPoints = dtype === 'qint8' ? scales.mul(0) : scales.mul(300);
+      const table = ops.quantizePerChannel(rows, scales, zeroPoints, 0, dtype);
+      const program = programOf((ids) => dispatch('embedding', ids, table, null), randint(0, 30, [1, 4]));
+      for (const n of [1, 2, 7]) expect(expectEager(program, randint(0, 30, [n, 4]))).toEqual([]);
+      const wrong = full([2, 4], 30).to('int64');
+      expect(() => program.run(wrong)).toThrow(/30/);
+      expect(bits(program.run(randint(3, 4, [2, 4])))).toEqual(
+        bits(eagerly(program, full([2, 4], 3).to('int64'))),
+      );
+    }
   });
 });

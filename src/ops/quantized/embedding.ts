@@ -8,7 +8,7 @@ import * as float from '../float/layer/embedding.ts';
 import type { Ops } from '../signatures/index.ts';
 
 /** The table's qparams; a typed error unless it is [rows, width], quantized per row. */
-function tableQParams(weight: Tensor, fn: string): PerChannelQParams {
+export function tableQParams(weight: Tensor, fn: string): PerChannelQParams {
   const q = weight.qparams;
   const { dtype } = weight;
   const known = dtype === 'quint8' || dtype === 'qint8' || dtype === 'quint4x2';

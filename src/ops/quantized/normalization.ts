@@ -128,7 +128,8 @@ function normalize(
         const centred = fround(q[i] - zero - mean);
         const y = fround(fround(fround(centred * factor) * gain) + shift);
         const r = fround(y * inverse) + ROUND - ROUND + zeroPoint;
-        out[i] = r < min ? min : r > max ? max : r;
+        // NaN fails both comparisons.
+        out[i] = r >= max ? max : r > min ? r : min;
       }
     }
   }

@@ -12,13 +12,19 @@ import { rearranging } from './rearrange.ts';
 const { fround } = Math;
 
 /** For every output place along one dimension: the two input places it mixes, and the share of the second in float32. */
-interface Mix {
+export interface Mix {
   readonly low: Int32Array;
   readonly high: Int32Array;
   readonly share: Float32Array;
 }
 
-function mixAlong(size: number, outSize: number, alignCorners: boolean, scale: number | undefined): Mix {
+/** How the places of a dimension are mixed when it is resized. */
+export function mixAlong(
+  size: number,
+  outSize: number,
+  alignCorners: boolean,
+  scale: number | undefined,
+): Mix {
   const low = new Int32Array(outSize);
   const high = new Int32Array(outSize);
   const share = new Float32Array(outSize);

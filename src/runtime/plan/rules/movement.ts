@@ -231,6 +231,19 @@ const repeat: LoweringRule = (node, builder) => {
   return assemble(node, builder, result, [{ from, to }]);
 };
 
+/** A copy that walks some dimensions backwards. */
+const flip: LoweringRule = (node, builder) => {
+  const x = movable(node.args[0], builder);
+  const [dims] = settings(node, builder) as [readonly number[]];
+  if (!x || (x.qparams && isPerChannel(x.qparams))) return false;
+  const { shape } = x;
+  const turned = new Set(dims.map((d) => normalizeDim(d, shape.length, 'flip')));
+  const strides = x.strides.map((step, d) => (turned.has(d) ? -step : step));
+  const offset = [...turned].reduce((at, d) => at + Math.max(0, shape[d] - 1) * x.strides[d], x.offset);
+  const result = builder.allocateValue(builder.meta(node), x.flipped);
+  return assemble(node, builder, result, [{ from: { ...x, strides, offset }, to: result }]);
+};
+
 /** Views and copies, for elements of any type. */
 export const MOVEMENT_RULES: LoweringRules = {
   view: reshape,
@@ -255,4 +268,5 @@ export const MOVEMENT_RULES: LoweringRules = {
   stack,
   pad,
   repeat,
+  flip,
 };

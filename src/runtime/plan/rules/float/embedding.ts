@@ -1,12 +1,26 @@
 import { product } from '../../../../core/math.ts';
 import { checkIndices } from '../../../../ops/float/layer/embedding.ts';
 import { contiguousStrides } from '../../../../tensor/shape.ts';
-import { addressOf } from '../../builder.ts';
+import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { rowMajor } from '../../copy.ts';
-import type { KernelCall } from '../../step.ts';
-import { readValue } from '../../value.ts';
+import type { Address, KernelCall } from '../../step.ts';
+import { readValue, type Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
 import { floatValue } from './product.ts';
+
+/** The word that a kernel sets where one of the numbers names no row of a table, and the error that says which. */
+export function unknownRowGuard(builder: PlanBuilder, places: Value, rows: number): Address {
+  // Kept for the message that names the number at fault.
+  builder.keepToEnd(places.block);
+  return builder.guard(() => {
+    try {
+      checkIndices('embedding', readValue(builder.engine.heap, places), rows);
+    } catch (error) {
+      return error as Error;
+    }
+    throw new Error('a row outside of a table was asked for, but every number names a row');
+  });
+}
 
 /** Rows of a table by number. Numbers outside of it are found while the plan runs. */
 const embedding: LoweringRule = (node, builder) => {
@@ -21,16 +35,7 @@ const embedding: LoweringRule = (node, builder) => {
   const [count, width] = rows.shape;
   const out = builder.allocateValue({ ...meta, strides: contiguousStrides(meta.shape) });
   const total = product(ids.shape);
-  // Kept for the message that names the number at fault.
-  builder.keepToEnd(places.block);
-  const status = builder.guard(() => {
-    try {
-      checkIndices('embedding', readValue(builder.engine.heap, places), count);
-    } catch (error) {
-      return error as Error;
-    }
-    throw new Error('a row outside of a table was asked for, but every number names a row');
-  });
+  const status = unknownRowGuard(builder, places, count);
   const call: KernelCall = {
     kernel: 'f32_pick_rows',
     args: [

@@ -7,12 +7,13 @@ import {
   windowTable,
 } from '../../../../kernels/int8/pooling.ts';
 import { inverseScale } from '../../../../kernels/int8/quantize.ts';
+import { stridesInOrder } from '../../../../ops/float/layout.ts';
 import { foldsInnermost } from '../../../../ops/quantized/mean.ts';
 import { imageGeometry, poolGeometry } from '../../../../ops/quantized/pooling.ts';
 import type { AvgPoolGeometry, PoolGeometry } from '../../../../ops/signatures/layer.ts';
 import type { Dims } from '../../../../ops/signatures/reduction.ts';
-import { normalizeDims, type Shape } from '../../../../tensor/shape.ts';
-import { addressOf } from '../../builder.ts';
+import { contiguousStrides, hasStrides, normalizeDims, type Shape } from '../../../../tensor/shape.ts';
+import { addressOf, type PlanBuilder } from '../../builder.ts';
 import type { CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
@@ -23,7 +24,9 @@ import {
   type PixelLayout,
   pixelLayout,
   unsignedQParams,
+  unsignedValue,
 } from './layout.ts';
+import { integerOffset } from './normalization.ts';
 
 /** Channels of one vector. */
 const VECTOR = 16;
@@ -126,29 +129,64 @@ function geometryFor<G extends PoolGeometry>(geometry: G): G {
   return geometry.kernelSize.length === 1 ? imageGeometry(geometry) : geometry;
 }
 
-/**
- * The mean over all spatial dimensions of channels-last activations. Where the operator averages integers, because those
- * dimensions are the innermost in its memory, it runs itself.
- */
+/** The mean of integers over the innermost dimensions of row-major memory. */
+function meanOfRows(node: Node, builder: PlanBuilder): boolean {
+  const arg = node.args[0] as Node;
+  const { shape } = builder.meta(arg);
+  const x = unsignedValue(node, arg, builder, (value) =>
+    hasStrides(shape, value.strides, contiguousStrides(shape)) ? null : contiguousStrides(shape),
+  );
+  if (!x) return false;
+  const output = allocateResult(node, builder, false);
+  const units = product(output.shape);
+  const args = [
+    'begin',
+    'end',
+    addressOf(x),
+    product(shape) / units,
+    integerOffset(x),
+    addressOf(output),
+  ] as const;
+  builder.kernels(node, [{ kernel: 'qu8_mean_rows', args, units, grain: 4 }], { op: 'mean' });
+  builder.bind(node, output);
+  return true;
+}
+
+/** The mean of floats over any dimensions, which are made the outer ones where they are not all pixels of an image. */
 const mean: LoweringRule = (node, builder) => {
   const arg = node.args[0] as Node;
   const meta = builder.meta(arg);
-  const rank = meta.shape.length;
+  const { shape } = meta;
   const dims = builder.resolve(node.args[1]) as Dims;
-  if (!isActivation(meta) || rank < 3 || dims === undefined) return false;
-  const folded = normalizeDims(dims, rank, 'mean');
-  if (folded.length !== rank - 2 || folded[0] !== 2) return false;
-  if (foldsInnermost(meta, dims)) return false;
-  const x = channelsLastValue(node, arg, builder);
-  const layout = x && pixelLayout(x);
-  if (!x || !layout?.uniform) return false;
+  if (!isActivation(meta) || product(shape) === 0) return false;
+  if (foldsInnermost(meta, dims)) return meanOfRows(node, builder);
+  const folded = normalizeDims(dims, shape.length, 'mean');
+  const kept = [...shape.keys()].filter((d) => !folded.includes(d));
+  let layout: { readonly pixel: number; readonly image: number };
+  let x: Value | null;
+  let images = 1;
+  if (shape.length >= 3 && kept.join() === '0,1') {
+    x = channelsLastValue(node, arg, builder);
+    const pixels = x && pixelLayout(x);
+    if (!x || !pixels?.uniform) return false;
+    images = shape[0];
+    layout = pixels;
+  } else {
+    const strides = stridesInOrder(shape, [...folded, ...kept]);
+    x = unsignedValue(node, arg, builder, (value) =>
+      hasStrides(shape, value.strides, strides) ? null : strides,
+    );
+    if (!x) return false;
+    layout = { pixel: product(kept.map((d) => shape[d])), image: 0 };
+  }
   const output = allocateResult(node, builder, false);
-  const [batch, channels] = x.shape;
-  const pixels = product(x.shape.slice(2));
-  const { scale, zeroPoint } = unsignedQParams(x);
+  const pixels = product(folded.map((d) => shape[d]));
+  const channels = product(kept.map((d) => shape[d])) / images;
+  const from = x;
+  const { scale, zeroPoint } = unsignedQParams(from);
   const scales = [Math.fround(scale), inverseScale('jit.Program', scale), zeroPoint] as const;
-  const calls = Array.from({ length: batch }, (_, n): KernelCall => {
-    const source = [addressOf(x, n * layout.image), pixels, layout.pixel, channels] as const;
+  const calls = Array.from({ length: images }, (_, n): KernelCall => {
+    const source = [addressOf(from, n * layout.image), pixels, layout.pixel, channels] as const;
     const args = ['begin', 'end', ...source, ...scales, addressOf(output, n * channels)] as const;
     return { kernel: 'qu8_mean_pixels', args, units: Math.ceil(channels / 4), grain: 4 };
   });
