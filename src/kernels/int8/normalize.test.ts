@@ -126,7 +126,7 @@ describe.each(builds)('normalizations (%s)', (build) => {
       }),
       { numRuns: 60 },
     );
-    expect(compared).toBeGreaterThan(10_000);
+    expect(compared).toBeGreaterThan(200);
   });
 
   it('groups of channels are those of the plain twin', () => {
@@ -204,7 +204,7 @@ describe.each(builds)('normalizations (%s)', (build) => {
       }),
       { numRuns: 50 },
     );
-    expect(compared).toBeGreaterThan(10_000);
+    expect(compared).toBeGreaterThan(200);
   });
 
   it('pixels are picked and mixed as by the plain twin', () => {
