@@ -2,6 +2,7 @@ import { isPlainObject } from '../core/plain-object.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
 import { tensor } from '../tensor/creation.ts';
+import { equalQParams } from '../tensor/qparams.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Arg, BatchSize, isDict, Node } from './node.ts';
 import type { Trace } from './tracer.ts';
@@ -126,9 +127,10 @@ function mergeNumbers(x: number, y: number, a: number, b: number, where: string)
 /** A tensor made in `forward`: the same at both sizes, or one sample repeated along the dimensions that differ. */
 function mergeTensors(trace: Trace, node: Node, x: Tensor, y: Tensor, a: number, b: number): () => void {
   const where = `a tensor made in forward (${node.targetName})`;
-  if (x.shape.join() === y.shape.join() && x.dtype === y.dtype && sameElements(x, y)) return () => {};
+  const alike = x.dtype === y.dtype && sameGrid(x, y);
+  if (alike && x.shape.join() === y.shape.join() && sameElements(x, y)) return () => {};
   const grown = x.shape.flatMap((size, d) => (size === y.shape[d] ? [] : [d]));
-  if (x.ndim !== y.ndim || x.dtype !== y.dtype || x.qparams || grown.length === 0) {
+  if (!alike || x.ndim !== y.ndim || grown.length === 0 || !isMovable(x)) {
     throw new Difference(`${where} has other elements at batch ${a} than at batch ${b}`);
   }
   const shape = x.shape.map((size, d) =>
@@ -158,6 +160,15 @@ function mergeTensors(trace: Trace, node: Node, x: Tensor, y: Tensor, a: number,
     node.meta.shape = sample.shape;
     for (const user of users) user.replaceInputWith(node, whole);
   };
+}
+
+function sameGrid({ qparams: a }: Tensor, { qparams: b }: Tensor): boolean {
+  return a === b || (a !== null && b !== null && equalQParams(a, b));
+}
+
+/** Whether a sample can be cut out of a tensor, and repeated. */
+function isMovable({ qparams, dtype }: Tensor): boolean {
+  return qparams === null || (qparams.scheme === 'per_tensor_affine' && dtype !== 'quint4x2');
 }
 
 function sameElements(x: Tensor, y: Tensor): boolean {
