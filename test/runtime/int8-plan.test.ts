@@ -1,9 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { manualSeed } from '../../src/core/random.ts';
-import { create, type ModelName, modelInfo, type QuantizableModel } from '../../src/models/index.ts';
-import type { AnyModule } from '../../src/nn/index.ts';
 import * as ops from '../../src/ops/index.ts';
-import { noGrad } from '../../src/ops/index.ts';
 import * as quantizedOps from '../../src/ops/quantized/namespace.ts';
 import {
   conv1d,
@@ -14,43 +11,10 @@ import {
   conv3dRelu,
 } from '../../src/ops/quantized/namespace.ts';
 import { PackedWeights } from '../../src/ops/quantized/packed.ts';
-import { convert, getDefaultQConfig, prepare } from '../../src/quantization/index.ts';
-import { trace } from '../../src/runtime/index.ts';
 import { rand, randn } from '../../src/tensor/creation.ts';
 import type { QuantizedDType } from '../../src/tensor/dtype.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { expectEager, programOf } from '../support/both-builds.ts';
-
-/** A quantized model of the registry on small images. */
-function quantized(name: ModelName): { readonly model: AnyModule; readonly shape: readonly number[] } {
-  manualSeed(0);
-  const { input, inputShape } = modelInfo(name);
-  const shape = input === 'image' ? inputShape.map((s) => Math.min(s, 40)) : inputShape;
-  const model = create(name, { quantizable: true }).eval() as QuantizableModel;
-  model.fuseModel();
-  model.qconfig = getDefaultQConfig('qnnpack');
-  const prepared = prepare(model);
-  noGrad(() => prepared(rand([2, ...shape])));
-  return { model: convert(prepared), shape };
-}
-
-const MODELS: readonly ModelName[] = [
-  'mlp',
-  'lenet',
-  'dsCnn',
-  'resnet20',
-  'resnet18',
-  'squeezenet1_1',
-  'mobilenetV2',
-];
-
-describe.each(MODELS)('%s in int8', (name) => {
-  test('plans of both builds give what the operators give, at batches of 1, 2 and 7', () => {
-    const { model, shape } = quantized(name);
-    const program = trace(model, [rand([1, ...shape])]);
-    for (const n of [1, 2, 7]) expectEager(program, rand([n, ...shape]));
-  });
-});
 
 /** Random weights, quantized per tensor with a zero point or per channel without. */
 function weightOf(shape: readonly number[], scheme: 'per channel' | 'per tensor' | 'quint8'): Tensor {

@@ -25,6 +25,7 @@ import {
   channelsLastValue,
   denseValue,
   elementwise,
+  isActivation,
   pixelLayout,
   unsignedQParams,
   unsignedValue,
@@ -230,25 +231,42 @@ function rowStride({ shape, strides }: Value, order: readonly number[], at: numb
   return distance || step;
 }
 
-/** Parts side by side: rows of each are copied, or requantized by a table, to their places. */
-const cat: LoweringRule = (node, builder) => {
-  const { shape } = builder.meta(node);
-  if (!Array.isArray(node.args[0])) return false;
-  const dim = normalizeDim(builder.resolve(node.args[3]) as number, shape.length, 'quantized::cat');
-  const strides = shape.length > 2 ? channelsLastStrides(shape) : contiguousStrides(shape);
-  const order = memoryOrder(shape, strides);
+/** Parts side by side along a dimension: rows of each are copied, or requantized by a table, to their places. */
+function join(node: Node, builder: PlanBuilder, args: readonly Node[], dim: number): boolean {
+  const meta = builder.meta(node);
+  const { shape } = meta;
+  if (args.length === 0 || !args.every((arg) => isActivation(builder.meta(arg)))) return false;
+  const first = builder.value(args[0]);
+  const stacked = shape.length > first.shape.length;
+  const isImage = shape.length > 2 && !stacked && pixelLayout(first) !== null;
+  const likeFirst = memoryOrder(first.shape, first.strides);
+  const order = isImage
+    ? memoryOrder(shape, channelsLastStrides(shape))
+    : stacked
+      ? [dim, ...likeFirst.map((d) => (d < dim ? d : d + 1))]
+      : likeFirst;
   const at = order.indexOf(dim);
-  const parts = (node.args[0] as readonly Node[]).map((part) =>
-    unsignedValue(node, part, builder, (value) =>
-      rowStride(value, order, at) === null ? stridesInOrder(value.shape, order) : null,
-    ),
+  const parts = args.map((arg): Value => {
+    const unstacked = stacked ? order.slice(1).map((d) => (d < dim ? d : d - 1)) : order;
+    const value = unsignedValue(node, arg, builder, (x) =>
+      rowStride(x, unstacked, stacked ? 0 : at) === null ? stridesInOrder(x.shape, unstacked) : null,
+    ) as Value;
+    if (!stacked) return value;
+    const insert = (list: readonly number[], v: number): number[] => [
+      ...list.slice(0, dim),
+      v,
+      ...list.slice(dim),
+    ];
+    return { ...value, shape: insert(value.shape, 1), strides: insert(value.strides, product(value.shape)) };
+  });
+  const output = builder.allocateValue(
+    { ...meta, strides: stridesInOrder(shape, order) },
+    meta.dtype === 'qint8',
   );
-  if (parts.some((part) => !part)) return false;
-  const output = allocateResult(node, builder, shape.length > 2);
   const rows = product(order.slice(0, at).map((d) => shape[d]));
   const rowBytes = product(order.slice(at).map((d) => shape[d]));
   let offset = 0;
-  const calls = (parts as Value[]).map((part): KernelCall => {
+  const calls = parts.map((part): KernelCall => {
     const bytes = product(order.slice(at).map((d) => part.shape[d]));
     const source = ['begin', 'end', addressOf(part), rowStride(part, order, at) as number, bytes] as const;
     const target = [addressOf(output, offset), rowBytes] as const;
@@ -258,10 +276,21 @@ const cat: LoweringRule = (node, builder) => {
     const args = [...source, { block: table, offset: 0 }, ...target];
     return { kernel: 'u8_lookup_rows', args, units: rows, grain: 16 };
   });
-  builder.kernels(node, calls, { op: 'quantized::cat' });
+  builder.kernels(node, calls, { op: node.targetName });
   builder.bind(node, output);
   return true;
-};
+}
+
+/** Parts that come with parameters of their own; `place` is the argument that names the dimension. */
+const joining =
+  (place: number): LoweringRule =>
+  (node, builder) => {
+    const [parts] = node.args;
+    if (!Array.isArray(parts)) return false;
+    const rank = builder.meta(node).shape.length;
+    const dim = normalizeDim(builder.resolve(node.args[place]) as number, rank, node.targetName);
+    return join(node, builder, parts as readonly Node[], dim);
+  };
 
 /** Element-wise operators. */
 export const INT8_POINTWISE: LoweringRules = {
@@ -293,5 +322,7 @@ export const INT8_POINTWISE: LoweringRules = {
   'quantized::mul_scalar': unary,
   'quantized::add': addition(false),
   'quantized::add_relu': addition(true),
-  'quantized::cat': cat,
+  'quantized::cat': joining(3),
+  cat: joining(1),
+  stack: joining(1),
 };
