@@ -1,7 +1,12 @@
 /** `zeropoint/quantization`: observers, fake-quantize, configurations and the eager flow. */
 import './backend/trace-leaves.ts';
 
-export { BackendConfig, type BackendConfigRow, getNativeBackendConfig } from './backend/backend-config.ts';
+export {
+  BackendConfig,
+  type BackendConfigRow,
+  type DTypeConfig,
+  getNativeBackendConfig,
+} from './backend/backend-config.ts';
 export type {
   CustomForms,
   ModuleClass,

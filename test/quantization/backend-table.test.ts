@@ -36,6 +36,13 @@ describe('backend table', () => {
       pattern: 'conv2d + relu',
       modules: ['Conv2d', 'ReLU'],
       operators: ['conv2d', 'relu'],
+      dtypes: (['quint8', 'qint8'] as const).map((activation) => ({
+        input: activation,
+        output: activation,
+        weight: 'qint8',
+        bias: 'float32',
+        isDynamic: false,
+      })),
       output: 'own',
       fuses: true,
       quantized: 'ConvReLU2d',

@@ -1,4 +1,5 @@
 import { formatTable } from '../../core/table.ts';
+import type { DType } from '../../tensor/dtype.ts';
 import type { Pattern } from './pattern.ts';
 import {
   type OperatorLookup,
@@ -8,6 +9,16 @@ import {
   patternLookup,
 } from './patterns.ts';
 
+/** One way in which a backend computes a pattern; null where there is no weight or bias. Source: `DTypeConfig`. */
+export interface DTypeConfig {
+  readonly input: DType;
+  readonly output: DType;
+  readonly weight: DType | null;
+  readonly bias: DType | null;
+  /** True where inputs come in float and are quantized call by call. */
+  readonly isDynamic: boolean;
+}
+
 /** One row of a {@link BackendConfig} as plain data. */
 export interface BackendConfigRow {
   readonly pattern: string;
@@ -15,6 +26,8 @@ export interface BackendConfigRow {
   readonly modules: readonly string[];
   /** Names of the operators that do the same. */
   readonly operators: readonly string[];
+  /** The types it computes in. */
+  readonly dtypes: readonly DTypeConfig[];
   /** Where graphs take the parameters of the result from; null where they leave it float. */
   readonly output: 'own' | 'shared' | 'kept' | 'fixed' | 'float' | null;
   /** True where the sequence of modules becomes one module. */
@@ -61,6 +74,7 @@ export class BackendConfig {
       pattern: p.name,
       modules: p.sequence.map((c) => c.name),
       operators: p.operator?.names ?? [],
+      dtypes: dtypeConfigs(p),
       output: p.fixedOutput ? 'fixed' : (p.output ?? null),
       fuses: p.fuse !== undefined,
       quantized:
@@ -87,6 +101,26 @@ export class BackendConfig {
       ]),
     );
   }
+}
+
+/** What follows from the forms of a row: static ones take signed and unsigned activations. */
+function dtypeConfigs(p: Pattern): DTypeConfig[] {
+  const config = (
+    input: DType,
+    output: DType,
+    weight: DType | null,
+    bias: DType | null,
+    isDynamic = false,
+  ): DTypeConfig => ({ input, output, weight, bias, isDynamic });
+  if (p.output === 'float')
+    return (['quint8', 'quint4x2'] as const).map((weight) => config('float32', 'float32', weight, null));
+  const place = p.operator?.weight;
+  const weight = p.weighted || place?.pack ? 'qint8' : place ? 'float32' : null;
+  const bias = weight && 'float32';
+  const configs = p.output ? (['quint8', 'qint8'] as const).map((x) => config(x, x, weight, bias)) : [];
+  if (p.dynamic || p.operator?.dynamic) configs.push(config('quint8', 'float32', 'qint8', 'float32', true));
+  if (p.halfWeights) configs.push(config('float16', 'float32', 'float16', 'float32', true));
+  return configs;
 }
 
 const NATIVE = new BackendConfig('native', PATTERNS);

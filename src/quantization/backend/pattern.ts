@@ -107,6 +107,8 @@ export interface Pattern {
   readonly custom?: CustomForms;
   /** Dynamic form: float tensors in and out, int8 weights. */
   readonly dynamic?: QuantizedClass;
+  /** True where the dynamic form also takes float16 weights. */
+  readonly halfWeights?: true;
 }
 
 const appended: OperatorForm['args'] = (args, scale, zeroPoint) => [...args, scale, zeroPoint];
