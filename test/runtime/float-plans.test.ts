@@ -281,4 +281,17 @@ describe('float operators', () => {
     expect(() => program.run(wrong)).toThrow(/whole numbers from 0 to 9, got 10 at place 4/);
     check(program, randint(0, 10, [2, 3]));
   });
+
+  test('a large table is read where it lies', () => {
+    const program = trace(new nn.Embedding(3000, 100), [randint(0, 3000, [2, 3])]);
+    for (const n of [1, 2, 7]) {
+      const ids = randint(0, 3000, [n, 3]);
+      check(program, ids);
+      expect(program.describe([ids]).constantBytes).toBe(0);
+    }
+    const wrong = randint(0, 3000, [2, 3]);
+    wrong.storage[2] = -1;
+    expect(() => program.run(wrong)).toThrow(/whole numbers from 0 to 2999, got -1 at place 2/);
+    check(program, randint(0, 3000, [2, 3]));
+  });
 });

@@ -173,12 +173,17 @@ export class PlanBuilder {
     this.#add({ kind: 'kernels', name: node.name, op: options.op, shape, calls, cost }, blocks);
   }
 
-  /** Adds a step that runs on the calling thread alone, outside of the kernels. */
-  operator(node: Node, run: () => void, blocks: readonly Block[]): void {
+  /** Adds a step that runs on the calling thread alone, outside of the kernels: the operator itself, or a rule's own code. */
+  operator(
+    node: Node,
+    run: () => void,
+    blocks: readonly Block[],
+    kind: 'operator' | 'host' = 'operator',
+  ): void {
     const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
     const cost: StepCost = { macs: 0, bytes };
     const shape = this.#shapeOf(node);
-    this.#add({ kind: 'operator', name: node.name, op: node.targetName, shape, run, cost }, new Set(blocks));
+    this.#add({ kind, name: node.name, op: node.targetName, shape, run, cost }, new Set(blocks));
   }
 
   /**

@@ -8,8 +8,10 @@ export interface StepDescription {
   readonly name: string;
   readonly op: string;
   readonly shape: Shape;
-  /** Kernels that run it; empty for the eager operator, which has no kernel of its own here. */
+  /** Kernels that run it; empty for what the calling thread does without. */
   readonly kernels: readonly string[];
+  /** True for the eager operator, which has no kernel of its own here. */
+  readonly eager: boolean;
   readonly macs: number;
   readonly bytes: number;
   /** How many chunks the threads share; 1 where one thread does it all. */
@@ -43,7 +45,7 @@ export function describePlan(
   const steps = plan.steps.map((step, i): StepDescription => {
     const { name, op, shape } = step;
     const kernels = step.kind === 'kernels' ? [...new Set(step.calls.map((call) => call.kernel))] : [];
-    return { name, op, shape, kernels, ...step.cost, chunks: chunks[i] };
+    return { name, op, shape, kernels, eager: step.kind === 'operator', ...step.cost, chunks: chunks[i] };
   });
   const { arenaBytes, resultBytes } = plan;
   const { build, exactDot8 } = plan.engine;
@@ -75,13 +77,13 @@ function descriptionText(of: Omit<ProgramDescription, 'toString'>): string {
       step.name,
       step.op,
       step.shape.join('×'),
-      step.kernels.join(', ') || 'none: the eager operator',
+      step.eager ? 'none: the eager operator' : step.kernels.join(', ') || 'none: copies where it lies',
       step.macs === 0 ? '' : (step.macs / 1e6).toFixed(1),
       formatBytes(step.bytes),
       String(step.chunks),
     ]),
   );
-  const operators = of.steps.filter((step) => step.kernels.length === 0).length;
+  const operators = of.steps.filter((step) => step.eager).length;
   const why = of.whyOneThread === null ? '' : ` (${of.whyOneThread})`;
   return [
     table,

@@ -95,7 +95,7 @@ export class Executor {
     const shared: (readonly ChunkedCall[])[] = [];
     const { kernels } = this.#engine;
     this.#runners = this.#steps.map((step): Runner => {
-      if (step.kind === 'operator') return { index: -1, step: { chunks: 1, run: step.run } };
+      if (step.kind !== 'kernels') return { index: -1, step: { chunks: 1, run: step.run } };
       const calls = step.calls.map(placeCall);
       const chunked = shareStep(step, calls, threads);
       if (chunked === null || shared.length >= MOST_STEPS)

@@ -63,8 +63,18 @@ export interface OperatorStep {
   readonly cost: StepCost;
 }
 
+/** Work that the calling thread does on typed arrays, because what it reads is not worth a copy in the engine's memory. */
+export interface HostStep {
+  readonly kind: 'host';
+  readonly name: string;
+  readonly op: string;
+  readonly shape: Shape;
+  readonly run: () => void;
+  readonly cost: StepCost;
+}
+
 /** One step of a plan. */
-export type Step = KernelStep | OperatorStep;
+export type Step = KernelStep | OperatorStep | HostStep;
 
 /** A {@link CallArg} once every block has its place: plain data, the same on every thread. */
 export type PlacedArg =

@@ -6,7 +6,34 @@ import { rowMajor } from '../../copy.ts';
 import type { Address, KernelCall } from '../../step.ts';
 import { readValue, type Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
-import { floatValue } from './product.ts';
+import { floatValue, isFloat } from './product.ts';
+
+/** Tables of more bytes than this stay where they are: copying them would take longer than any number of runs. */
+const LARGE_TABLE = 2 ** 20;
+
+/** Rows of a large table that was loaded with the program, out of the memory it lies in. */
+const fromLargeTable: LoweringRule = (node, builder) => {
+  const ids = builder.tensor(node.args[0]);
+  const table = builder.attribute(node.args[1]);
+  if (!ids || !isFloat(table) || table.numel * 4 < LARGE_TABLE) return false;
+  const meta = builder.meta(node);
+  const [count, width] = table.shape;
+  const out = builder.allocateValue({ ...meta, strides: contiguousStrides(meta.shape) });
+  const { heap } = builder.engine;
+  const { data } = table;
+  const run = (): void => {
+    const places = checkIndices('embedding', readValue(heap, ids), count);
+    const { f32 } = heap;
+    const to = out.block.ptr / 4;
+    for (let i = 0; i < places.length; i++) {
+      const from = places[i] * width;
+      f32.set(data.subarray(from, from + width), to + i * width);
+    }
+  };
+  builder.operator(node, run, [ids.block, out.block], 'host');
+  builder.bind(node, out);
+  return true;
+};
 
 /** The word that a kernel sets where one of the numbers names no row of a table, and the error that says which. */
 export function unknownRowGuard(builder: PlanBuilder, places: Value, rows: number): Address {
@@ -23,7 +50,7 @@ export function unknownRowGuard(builder: PlanBuilder, places: Value, rows: numbe
 }
 
 /** Rows of a table by number. Numbers outside of it are found while the plan runs. */
-const embedding: LoweringRule = (node, builder) => {
+const fromTable: LoweringRule = (node, builder) => {
   const ids = builder.tensor(node.args[0]);
   const table = floatValue(node.args[1], builder);
   if (!ids || !table) return false;
@@ -57,4 +84,6 @@ const embedding: LoweringRule = (node, builder) => {
 };
 
 /** Tables. */
-export const EMBEDDING_RULES: LoweringRules = { embedding };
+export const EMBEDDING_RULES: LoweringRules = {
+  embedding: (node, builder) => fromLargeTable(node, builder) || fromTable(node, builder),
+};
