@@ -121,6 +121,30 @@ const images: [string, () => AnyModule][] = [
     'slopes of channels',
     () => new nn.Sequential(new nn.PReLU({ numParameters: 6 }), new nn.Conv2d(6, 3, 1), new nn.PReLU()),
   ],
+  ['a transposed convolution', () => new nn.ConvTranspose2d(6, 9, 3)],
+  [
+    'transposed with strides and margins',
+    () => new nn.ConvTranspose2d(6, 9, [4, 3], { stride: [2, 3], padding: 1, outputPadding: [1, 2] }),
+  ],
+  [
+    'transposed with gaps between its taps',
+    () => new nn.ConvTranspose2d(6, 8, 3, { stride: 2, padding: [0, 3], dilation: [2, 3], bias: false }),
+  ],
+  [
+    'transposed with steps wider than its filter',
+    () => new nn.ConvTranspose2d(6, 5, 2, { stride: [3, 5], outputPadding: [2, 4] }),
+  ],
+  ['transposed in groups', () => new nn.ConvTranspose2d(6, 9, 3, { stride: 2, padding: 1, groups: 3 })],
+  [
+    'transposed with a normalization, in groups and not',
+    () =>
+      new nn.Sequential(
+        normalized(new nn.ConvTranspose2d(6, 8, 4, { stride: 2, padding: 1, groups: 2 }), 8),
+        new nn.ReLU(),
+        normalized(new nn.ConvTranspose2d(8, 6, 2), 6),
+        new nn.ReLU6(),
+      ),
+  ],
   ['max pools', () => new nn.MaxPool2d(3, { stride: 2, padding: 1, ceilMode: true })],
   ['average pools', () => new nn.AvgPool2d(3, { stride: 2, padding: 1, countIncludePad: false })],
   ['adaptive pools', () => new nn.AdaptiveAvgPool2d([3, 4])],
@@ -208,6 +232,22 @@ describe('float operators', () => {
       check(trace(each.eval(), [randn([2, 3, 31])]), randn([n, 3, 31]));
       check(trace(space.eval(), [randn([2, 2, 5, 6, 7])]), randn([n, 2, 5, 6, 7]));
       check(trace(deep.eval(), [randn([2, 2, 5, 6, 7])]), randn([n, 2, 5, 6, 7]));
+    }
+  });
+
+  test('transposed convolutions over one and three axes', () => {
+    const line = new nn.Sequential(
+      new nn.ConvTranspose1d(3, 8, 8, { stride: 4, padding: 2 }),
+      new nn.ConvTranspose1d(8, 4, 3, { groups: 4 }),
+    );
+    const space = new nn.ConvTranspose3d(2, 5, 3, {
+      stride: [1, 2, 2],
+      padding: 1,
+      outputPadding: [0, 1, 0],
+    });
+    for (const n of [1, 2, 7]) {
+      check(trace(line.eval(), [randn([2, 3, 31])]), randn([n, 3, 31]));
+      check(trace(space.eval(), [randn([2, 2, 5, 6, 7])]), randn([n, 2, 5, 6, 7]));
     }
   });
 

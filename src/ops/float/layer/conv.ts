@@ -79,6 +79,20 @@ export function convolutionWeightGrad(
   return new Tensor({ storage, shape: weightShape, dtype: x.dtype });
 }
 
+/** The result of {@link convolutionTranspose} without its elements; `problem` is the convolution that it turns around. */
+export function convolutionTransposeResult(
+  fn: string,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  geometry: ConvTransposeGeometry,
+): ConvolutionResult {
+  const dtype = requireFloat(fn, { input: x, weight, bias });
+  const problem = transposeProblem(fn, x.shape, weight.shape, geometry);
+  checkBias(fn, bias, problem.inChannels);
+  return { problem, shape: [problem.batch, problem.inChannels, ...problem.inSize], dtype };
+}
+
 /**
  * Transposed convolution: the map from the output to the input of a convolution, run forwards. `weight` is
  * [inChannels, outChannels / groups, kernel…]. Source: `torch.conv_transpose2d`.
@@ -90,11 +104,9 @@ export function convolutionTranspose(
   bias: Tensor | null,
   geometry: ConvTransposeGeometry,
 ): Tensor {
-  const dtype = requireFloat(fn, { input: x, weight, bias });
-  const problem = transposeProblem(fn, x.shape, weight.shape, geometry);
-  checkBias(fn, bias, problem.inChannels);
+  const { problem, shape, dtype } = convolutionTransposeResult(fn, x, weight, bias, geometry);
   const out = inputGrad(channelsLastData(x), weight.data, bias?.data ?? null, problem);
-  return channelsLastTensor(out, [problem.batch, problem.inChannels, ...problem.inSize], dtype);
+  return channelsLastTensor(out, shape, dtype);
 }
 
 /** Gradient of {@link convolutionTranspose} with respect to an input of `inputShape`. */
@@ -194,7 +206,13 @@ export function convProblem(fn: string, x: Shape, weight: Shape, geometry: ConvG
 }
 
 /** The convolution whose input gradient a transposed convolution is: its input is our output. */
-function transposeProblem(fn: string, x: Shape, weight: Shape, geometry: ConvTransposeGeometry): ConvProblem {
+/** The convolution whose map from output to input a transposed one is. */
+export function transposeProblem(
+  fn: string,
+  x: Shape,
+  weight: Shape,
+  geometry: ConvTransposeGeometry,
+): ConvProblem {
   const { stride, padding, dilation, groups, outputPadding } = geometry;
   checkRanks(fn, x, weight, geometry);
   const [batch, outChannels] = x;

@@ -1,4 +1,5 @@
 import { CONV_RULES } from './float/conv.ts';
+import { CONV_TRANSPOSE_RULES } from './float/conv-transpose.ts';
 import { ELEMENTWISE_RULES } from './float/elementwise.ts';
 import { EMBEDDING_RULES } from './float/embedding.ts';
 import { FUSED_NORMALIZE_RULES, NORMALIZE_RULES } from './float/normalize.ts';
@@ -9,6 +10,7 @@ import type { LoweringRules } from './rule.ts';
 /** Float convolutions, products, normalizations, pools and element-wise operators. */
 export const FLOAT_RULES: LoweringRules = {
   ...CONV_RULES,
+  ...CONV_TRANSPOSE_RULES,
   ...PRODUCT_RULES,
   ...ELEMENTWISE_RULES,
   ...NORMALIZE_RULES,

@@ -1,11 +1,11 @@
-import { convolutionResult } from '../../../ops/float/layer/conv.ts';
+import { convolutionResult, convolutionTransposeResult } from '../../../ops/float/layer/conv.ts';
 import {
   bmmResult,
   linearResult,
   matmulResult,
   type ProductResult,
 } from '../../../ops/float/layer/matmul.ts';
-import type { ConvGeometry } from '../../../ops/signatures/layer.ts';
+import type { ConvGeometry, ConvTransposeGeometry } from '../../../ops/signatures/layer.ts';
 import { channelsLastStrides, contiguousStrides } from '../../../tensor/shape.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import type { Meta } from '../value.ts';
@@ -14,6 +14,13 @@ import type { ShapeRules } from './rule.ts';
 function convolution(fn: 'conv1d' | 'conv2d' | 'conv3d') {
   return (x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvGeometry): Meta => {
     const { shape, dtype } = convolutionResult(fn, x, weight, bias, geometry);
+    return { shape, dtype, qparams: null, strides: channelsLastStrides(shape) };
+  };
+}
+
+function transposed(fn: 'convTranspose1d' | 'convTranspose2d' | 'convTranspose3d') {
+  return (x: Tensor, weight: Tensor, bias: Tensor | null, geometry: ConvTransposeGeometry): Meta => {
+    const { shape, dtype } = convolutionTransposeResult(fn, x, weight, bias, geometry);
     return { shape, dtype, qparams: null, strides: channelsLastStrides(shape) };
   };
 }
@@ -27,6 +34,9 @@ export const FLOAT_SHAPES: ShapeRules = {
   conv1d: convolution('conv1d'),
   conv2d: convolution('conv2d'),
   conv3d: convolution('conv3d'),
+  convTranspose1d: transposed('convTranspose1d'),
+  convTranspose2d: transposed('convTranspose2d'),
+  convTranspose3d: transposed('convTranspose3d'),
   matmul: (a, b) => rowMajor(matmulResult(a, b)),
   bmm: (a, b) => rowMajor(bmmResult(a, b)),
   linear: (x, weight, bias) => rowMajor(linearResult(x, weight, bias)),

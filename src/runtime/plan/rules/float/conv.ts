@@ -16,7 +16,8 @@ import type { LoweringRule, LoweringRules } from '../rule.ts';
 import { bindEpilogue, type Epilogue, epilogueOf, normScale } from './epilogue.ts';
 import { attributeName, biasFloats, floatValue, isFloat, productCall, steps } from './product.ts';
 
-type Triple = readonly [number, number, number];
+/** A number per axis. */
+export type Triple = readonly [number, number, number];
 
 /** A list of up to three numbers, one per axis, with others in front for the axes that are missing. */
 function triple(list: readonly number[], fill: number): Triple {
@@ -24,7 +25,7 @@ function triple(list: readonly number[], fill: number): Triple {
 }
 
 /** A convolution over three axes, of which those that are missing have size 1. */
-interface Problem {
+export interface Problem {
   readonly batch: number;
   readonly inChannels: number;
   readonly outChannels: number;
@@ -39,7 +40,8 @@ interface Problem {
   readonly key: string;
 }
 
-function problemOf(g: ConvGeometryF32): Problem {
+/** The sizes of a convolution over three axes. */
+export function problemOf(g: ConvGeometryF32): Problem {
   const { batch, inChannels, outChannels, groups } = g;
   const sizes = {
     inSize: triple(g.inSize, 1),
@@ -54,14 +56,14 @@ function problemOf(g: ConvGeometryF32): Problem {
 }
 
 /** Pixels as a convolution reads them: channels next to each other; distances in floats. */
-interface Source {
+export interface Source {
   readonly at: Address;
   readonly image: number;
   readonly axes: Triple;
 }
 
 /** The distances of a value's image, axes and channel, over three axes. */
-function distances({ strides }: Value): { image: number; axes: Triple; channel: number } {
+export function distances({ strides }: Value): { image: number; axes: Triple; channel: number } {
   return { image: strides[0], channel: strides[1], axes: triple(strides.slice(2), 0) };
 }
 
@@ -74,7 +76,13 @@ function sourceOf(node: Node, builder: PlanBuilder, x: Value, g: Problem): Sourc
 }
 
 /** Frames of `size` pixels that hold the images of a value behind `g.padding` zeros. */
-function frameOf(node: Node, builder: PlanBuilder, x: Value, g: Problem, size: Triple): Source {
+export function frameOf(
+  node: Node,
+  builder: PlanBuilder,
+  x: Value,
+  g: Pick<Problem, 'batch' | 'inChannels' | 'inSize' | 'padding'>,
+  size: Triple,
+): Source {
   const { image, axes, channel } = distances(x);
   const { inChannels, padding } = g;
   const row = size[2] * inChannels;
@@ -384,7 +392,7 @@ const convolution: LoweringRule = (node, builder) => {
 };
 
 /** The bias of one group, in whole panels. */
-function groupBias(
+export function groupBias(
   builder: PlanBuilder,
   key: string,
   group: number,
