@@ -70,9 +70,10 @@ function fusionFor(ops: readonly SeenOp[], sources: FusionSources): Fusion | nul
   return row?.fuse ? { ops, module: row.fuse(...all) } : null;
 }
 
-/** The module that is called, or one of the class that does what an operator does. */
+/** The module that is called; for an operator that rows fuse behind layers, one of the class that does the same. */
 function moduleFor(op: SeenOp, { moduleAt, backend }: FusionSources): AnyModule | null {
   if (op.kind === 'module') return moduleAt(op.target);
   const type = backend.operatorPatternOf(op.target)?.sequence[0];
-  return type ? new (type as new () => AnyModule)() : null;
+  const isPart = backend.patterns.some((p) => p.fuse && p.sequence.some((c, i) => i > 0 && c === type));
+  return type && isPart ? new (type as new () => AnyModule)() : null;
 }
