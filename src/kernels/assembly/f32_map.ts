@@ -1,31 +1,40 @@
+import { f32_at } from "./constant";
 import { exp } from "./f32_exp";
 import { clampLanes } from "./f32_simd";
 
 // Functions of one float at a time. Products and sums are rounded separately, so that both builds give the same bits.
 
+/** Numbers 0 to 6. */
+const WHOLE: usize = memory.data<f32>([0, 1, 2, 3, 4, 5, 6]);
+
+/** First number, second and third of a table as coefficients of x², x and 1. */
 // @ts-ignore: decorator
 @inline
-function poly3(x: v128, a: f32, b: f32, c: f32): v128 {
-  return f32x4.add(f32x4.mul(f32x4.add(f32x4.mul(f32x4.splat(a), x), f32x4.splat(b)), x), f32x4.splat(c));
+function poly3(x: v128, table: usize): v128 {
+  return next(f32x4.add(f32x4.mul(f32_at(table, 0), x), f32_at(table, 1)), x, table, 2);
 }
 
+/** p·x and number `i` of a table. */
 // @ts-ignore: decorator
 @inline
-function next(p: v128, x: v128, c: f32): v128 {
-  return f32x4.add(f32x4.mul(p, x), f32x4.splat(c));
+function next(p: v128, x: v128, table: usize, i: usize): v128 {
+  return f32x4.add(f32x4.mul(p, x), f32_at(table, i));
 }
 
 // @ts-ignore: decorator
 @inline
 function reciprocal(x: v128): v128 {
-  return f32x4.div(f32x4.splat(1), x);
+  return f32x4.div(f32_at(WHOLE, 1), x);
 }
 
 // @ts-ignore: decorator
 @inline
 function sigmoid(x: v128): v128 {
-  return reciprocal(f32x4.add(f32x4.splat(1), exp(f32x4.neg(x))));
+  return reciprocal(f32x4.add(f32_at(WHOLE, 1), exp(f32x4.neg(x))));
 }
+
+/** Q of tanh, the size up to which it is used, and the sign. */
+const TANH: usize = memory.data<f32>([-0.00605384, 0.02096834, -0.05384504, 0.13332734, -0.33333328, 0.625, -0.0]);
 
 /** Near zero x + x·z·Q(z) with z = x² and a fitted Q (relative error 2e-8), elsewhere ±(1 − 2 / (e^2|x| + 1)). */
 // @ts-ignore: decorator
@@ -33,14 +42,19 @@ function sigmoid(x: v128): v128 {
 function tanh(x: v128): v128 {
   const size = f32x4.abs(x);
   const z = f32x4.mul(x, x);
-  let q = poly3(z, -0.00605384, 0.02096834, -0.05384504);
-  q = next(next(q, z, 0.13332734), z, -0.33333328);
+  const q = next(next(poly3(z, TANH), z, TANH, 3), z, TANH, 4);
   const near = f32x4.add(x, f32x4.mul(f32x4.mul(x, z), q));
   const e = exp(f32x4.add(size, size));
-  const far = f32x4.sub(f32x4.splat(1), f32x4.div(f32x4.splat(2), f32x4.add(e, f32x4.splat(1))));
-  const signed = v128.or(far, v128.and(x, i32x4.splat(0x80000000)));
-  return v128.bitselect(near, signed, f32x4.lt(size, f32x4.splat(0.625)));
+  const one = f32_at(WHOLE, 1);
+  const far = f32x4.sub(one, f32x4.div(f32_at(WHOLE, 2), f32x4.add(e, one)));
+  const signed = v128.or(far, v128.and(x, f32_at(TANH, 6)));
+  return v128.bitselect(near, signed, f32x4.lt(size, f32_at(TANH, 5)));
 }
+
+/** P, Q, and the bounds of x and of the result of gelu. */
+const GELU_P: usize = memory.data<f32>([2.1472363e-8, 6.3793871e-6, 1.8056531e-4, 4.7479731e-3, 3.5059098e-2, 0.3989422]);
+const GELU_Q: usize = memory.data<f32>([1.1621762e-6, 7.7127105e-5, 1.9512347e-3, 2.9327953e-2, 0.25454554, 1]);
+const GELU_BOUNDS: usize = memory.data<f32>([-5.72, 5.72, -0.5, 0.5, -Infinity]);
 
 /**
  * x·Φ(x) with Φ(x) = 1/2 + x·P(x²) / Q(x²) up to |x| = 5.72, where Φ is 0 or 1 to the last bit. P and Q are fitted to erf(x / √2) / 2, to
@@ -49,51 +63,55 @@ function tanh(x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function gelu(x: v128): v128 {
-  const near = clampLanes(x, f32x4.splat(-5.72), f32x4.splat(5.72));
+  const near = clampLanes(x, f32_at(GELU_BOUNDS, 0), f32_at(GELU_BOUNDS, 1));
   const z = f32x4.mul(near, near);
-  let p = poly3(z, 2.1472363e-8, 6.3793871e-6, 1.8056531e-4);
-  p = next(next(next(p, z, 4.7479731e-3), z, 3.5059098e-2), z, 0.3989422);
-  let q = poly3(z, 1.1621762e-6, 7.7127105e-5, 1.9512347e-3);
-  q = next(next(next(q, z, 2.9327953e-2), z, 0.25454554), z, 1);
-  const half = clampLanes(f32x4.div(f32x4.mul(near, p), q), f32x4.splat(-0.5), f32x4.splat(0.5));
+  const p = next(next(next(poly3(z, GELU_P), z, GELU_P, 3), z, GELU_P, 4), z, GELU_P, 5);
+  const q = next(next(next(poly3(z, GELU_Q), z, GELU_Q, 3), z, GELU_Q, 4), z, GELU_Q, 5);
+  const upper = f32_at(GELU_BOUNDS, 3);
+  const half = clampLanes(f32x4.div(f32x4.mul(near, p), q), f32_at(GELU_BOUNDS, 2), upper);
   // −∞·0 is no number, but the limit is 0.
-  const y = f32x4.mul(x, f32x4.add(f32x4.splat(0.5), half));
-  return v128.andnot(y, f32x4.eq(x, f32x4.splat(-Infinity)));
+  const y = f32x4.mul(x, f32x4.add(upper, half));
+  return v128.andnot(y, f32x4.eq(x, f32_at(GELU_BOUNDS, 4)));
 }
+
+/** √(2/π)·2, the factor of the cube, and −∞. */
+const GELU_TANH: usize = memory.data<f32>([1.5957691216, 0.044715, -Infinity]);
 
 /** x·σ(2u) with u = √(2/π)·(x + 0.044715·x³), which is x/2·(1 + tanh u). */
 // @ts-ignore: decorator
 @inline
 function geluTanh(x: v128): v128 {
   const cube = f32x4.mul(f32x4.mul(x, x), x);
-  const u = f32x4.mul(f32x4.splat(1.5957691216), f32x4.add(x, f32x4.mul(f32x4.splat(0.044715), cube)));
+  const u = f32x4.mul(f32_at(GELU_TANH, 0), f32x4.add(x, f32x4.mul(f32_at(GELU_TANH, 1), cube)));
   const y = f32x4.mul(x, sigmoid(u));
-  return v128.andnot(y, f32x4.eq(x, f32x4.splat(-Infinity)));
+  return v128.andnot(y, f32x4.eq(x, f32_at(GELU_TANH, 2)));
 }
+
+/** The series of (e^x − 1 − x) / x², and the size up to which it is used. */
+const EXPM1: usize = memory.data<f32>([1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 0.35]);
 
 /** e^x − 1, by its series where the difference would cancel. */
 // @ts-ignore: decorator
 @inline
 function expm1(x: v128): v128 {
-  let p = poly3(x, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0);
-  p = next(next(next(p, x, 1.0 / 24.0), x, 1.0 / 6.0), x, 0.5);
+  const p = next(next(next(poly3(x, EXPM1), x, EXPM1, 3), x, EXPM1, 4), x, EXPM1, 5);
   const near = f32x4.add(x, f32x4.mul(f32x4.mul(x, x), p));
-  const far = f32x4.sub(exp(x), f32x4.splat(1));
-  return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), f32x4.splat(0.35)));
+  const far = f32x4.sub(exp(x), f32_at(WHOLE, 1));
+  return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), f32_at(EXPM1, 6)));
 }
 
 // @ts-ignore: decorator
 @inline
 function hardsigmoid(x: v128): v128 {
-  const shifted = f32x4.add(x, f32x4.splat(3));
-  return f32x4.div(clampLanes(shifted, f32x4.splat(0), f32x4.splat(6)), f32x4.splat(6));
+  const shifted = f32x4.add(x, f32_at(WHOLE, 3));
+  return f32x4.div(clampLanes(shifted, f32x4.splat(0), f32_at(WHOLE, 6)), f32_at(WHOLE, 6));
 }
 
 // @ts-ignore: decorator
 @inline
 function hardswish(x: v128): v128 {
-  const shifted = f32x4.add(x, f32x4.splat(3));
-  return f32x4.div(f32x4.mul(x, clampLanes(shifted, f32x4.splat(0), f32x4.splat(6))), f32x4.splat(6));
+  const shifted = f32x4.add(x, f32_at(WHOLE, 3));
+  return f32x4.div(f32x4.mul(x, clampLanes(shifted, f32x4.splat(0), f32_at(WHOLE, 6))), f32_at(WHOLE, 6));
 }
 
 // @ts-ignore: decorator
@@ -102,61 +120,82 @@ function positiveOr(x: v128, other: v128): v128 {
   return v128.bitselect(x, other, f32x4.gt(x, f32x4.splat(0)));
 }
 
-// @ts-ignore: decorator
-@inline
-function apply(op: i32, x: v128, p: v128, q: v128): v128 {
-  if (op == 0) return clampLanes(x, p, q);
-  if (op == 1) return gelu(x);
-  if (op == 2) return geluTanh(x);
-  if (op == 3) return sigmoid(x);
-  if (op == 4) return tanh(x);
-  if (op == 5) return f32x4.mul(x, sigmoid(x));
-  if (op == 6) return hardsigmoid(x);
-  if (op == 7) return hardswish(x);
-  if (op == 8) return positiveOr(x, f32x4.mul(p, expm1(x)));
-  if (op == 9) return positiveOr(x, f32x4.mul(x, p));
-  if (op == 10) return exp(x);
-  if (op == 11) return f32x4.neg(x);
-  if (op == 12) return f32x4.abs(x);
-  if (op == 13) return f32x4.sqrt(x);
-  if (op == 14) return reciprocal(f32x4.sqrt(x));
-  if (op == 15) return reciprocal(x);
-  if (op == 16) return f32x4.mul(x, x);
-  if (op == 17) return f32x4.floor(x);
-  if (op == 18) return f32x4.ceil(x);
-  return f32x4.nearest(x);
-}
-
-// @ts-ignore: decorator
-@inline
-function loop(op: i32, x: usize, end: usize, out: usize, p: v128, q: v128): void {
-  for (; x < end; x += 16, out += 16) v128.store(out, apply(op, v128.load(x), p, q));
-}
-
-/** out = f(x) for `n` floats; whole vectors are read and written. `op` counts the functions above. */
+/** out = f(x) for `n` floats; whole vectors are read and written. `op` counts `MAP_FUNCTIONS` of `f32/map.ts`. */
 export function f32_map(op: i32, x: usize, n: i32, out: usize, p: f32, q: f32): void {
   const end = x + (<usize>n << 2);
   const a = f32x4.splat(p), b = f32x4.splat(q);
+  // A loop for each: one loop that is inlined with the number of its function comes back from the optimizer with the choice inside.
   switch (op) {
-    case 0: loop(0, x, end, out, a, b); break;
-    case 1: loop(1, x, end, out, a, b); break;
-    case 2: loop(2, x, end, out, a, b); break;
-    case 3: loop(3, x, end, out, a, b); break;
-    case 4: loop(4, x, end, out, a, b); break;
-    case 5: loop(5, x, end, out, a, b); break;
-    case 6: loop(6, x, end, out, a, b); break;
-    case 7: loop(7, x, end, out, a, b); break;
-    case 8: loop(8, x, end, out, a, b); break;
-    case 9: loop(9, x, end, out, a, b); break;
-    case 10: loop(10, x, end, out, a, b); break;
-    case 11: loop(11, x, end, out, a, b); break;
-    case 12: loop(12, x, end, out, a, b); break;
-    case 13: loop(13, x, end, out, a, b); break;
-    case 14: loop(14, x, end, out, a, b); break;
-    case 15: loop(15, x, end, out, a, b); break;
-    case 16: loop(16, x, end, out, a, b); break;
-    case 17: loop(17, x, end, out, a, b); break;
-    case 18: loop(18, x, end, out, a, b); break;
-    default: loop(19, x, end, out, a, b);
+    case 0:
+      for (; x < end; x += 16, out += 16) v128.store(out, clampLanes(v128.load(x), a, b));
+      break;
+    case 1:
+      for (; x < end; x += 16, out += 16) v128.store(out, gelu(v128.load(x)));
+      break;
+    case 2:
+      for (; x < end; x += 16, out += 16) v128.store(out, geluTanh(v128.load(x)));
+      break;
+    case 3:
+      for (; x < end; x += 16, out += 16) v128.store(out, sigmoid(v128.load(x)));
+      break;
+    case 4:
+      for (; x < end; x += 16, out += 16) v128.store(out, tanh(v128.load(x)));
+      break;
+    case 5:
+      for (; x < end; x += 16, out += 16) {
+        const v = v128.load(x);
+        v128.store(out, f32x4.mul(v, sigmoid(v)));
+      }
+      break;
+    case 6:
+      for (; x < end; x += 16, out += 16) v128.store(out, hardsigmoid(v128.load(x)));
+      break;
+    case 7:
+      for (; x < end; x += 16, out += 16) v128.store(out, hardswish(v128.load(x)));
+      break;
+    case 8:
+      for (; x < end; x += 16, out += 16) {
+        const v = v128.load(x);
+        v128.store(out, positiveOr(v, f32x4.mul(a, expm1(v))));
+      }
+      break;
+    case 9:
+      for (; x < end; x += 16, out += 16) {
+        const v = v128.load(x);
+        v128.store(out, positiveOr(v, f32x4.mul(v, a)));
+      }
+      break;
+    case 10:
+      for (; x < end; x += 16, out += 16) v128.store(out, exp(v128.load(x)));
+      break;
+    case 11:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.neg(v128.load(x)));
+      break;
+    case 12:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.abs(v128.load(x)));
+      break;
+    case 13:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.sqrt(v128.load(x)));
+      break;
+    case 14:
+      for (; x < end; x += 16, out += 16) v128.store(out, reciprocal(f32x4.sqrt(v128.load(x))));
+      break;
+    case 15:
+      for (; x < end; x += 16, out += 16) v128.store(out, reciprocal(v128.load(x)));
+      break;
+    case 16:
+      for (; x < end; x += 16, out += 16) {
+        const v = v128.load(x);
+        v128.store(out, f32x4.mul(v, v));
+      }
+      break;
+    case 17:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.floor(v128.load(x)));
+      break;
+    case 18:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.ceil(v128.load(x)));
+      break;
+    default:
+      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.nearest(v128.load(x)));
   }
 }

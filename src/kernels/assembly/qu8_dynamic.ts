@@ -1,5 +1,6 @@
 import { f32_minmax } from "./minmax";
 import { panel_set_input } from "./panel";
+import { qu8s16_conv_f32, qu8s8_conv_f32 } from "./qu8_conv";
 import { qu8_quantize, u8_stage_lines } from "./qu8_elementwise";
 
 // Quantization with parameters that are found while a plan runs: the range of the input in parts, then whatever needs
@@ -80,4 +81,33 @@ export function qu8_dynamic_stage_lines(
 ): void {
   choose(parts, count, qmax, status);
   u8_stage_lines(begin, end, x, bytes, out, outLine, left, inputZeroPoint);
+}
+
+/**
+ * Panels [begin, end) of a product of quantized rows, `channels` bytes each, with a float result of `outChannels` columns: {@link qu8_dynamic_panels},
+ * then `qu8s8_conv_f32`. `panels`, `out` and `floatBias` are those of the first panel.
+ */
+export function qu8s8_dynamic_f32(
+  parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
+  input: usize, channels: i32, rows: i32, outChannels: i32, out: usize, floatBias: usize, floor: f32, begin: i32, end: i32,
+): void {
+  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, weightSums, weightScales, begin, end);
+  const first = begin << 3, bytes = <usize>first << 2;
+  qu8s8_conv_f32(
+    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end << 3, outChannels) - first,
+    out + bytes, outChannels, floatBias + bytes, floor,
+  );
+}
+
+/** {@link qu8s8_dynamic_f32} on widened weights. */
+export function qu8s16_dynamic_f32(
+  parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
+  input: usize, channels: i32, rows: i32, outChannels: i32, out: usize, floatBias: usize, floor: f32, begin: i32, end: i32,
+): void {
+  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, weightSums, weightScales, begin, end);
+  const first = begin << 3, bytes = <usize>first << 2;
+  qu8s16_conv_f32(
+    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end << 3, outChannels) - first,
+    out + bytes, outChannels, floatBias + bytes, floor,
+  );
 }

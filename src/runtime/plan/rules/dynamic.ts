@@ -48,65 +48,90 @@ function errorOf(body: () => unknown): Error {
   throw new Error('chooseQuantizationParams took a range that is not finite');
 }
 
-/**
- * A linear layer on an input that is quantized call by call, in three steps: the range of the input; the integers of the
- * input and, beside, the channel headers that depend on its parameters; the product with a float epilogue.
- */
-const linearDynamic =
-  (relu: boolean): LoweringRule =>
-  (node, builder) => {
-    const input = builder.resolve(node.args[0]);
-    const packed = builder.attribute(node.args[1]);
-    if (!isValue(input) || input.dtype !== 'float32' || !(packed instanceof PackedWeights)) return false;
-    if (product(input.shape) === 0) return false;
-    const x = inLayout(builder, node, input, contiguousStrides(input.shape));
-    const panel = packed.dynamicPanel();
-    const { panels, panelBytes, count, sums, scales, floatBias } = panel.dynamicAddresses(node.targetName);
-    const n = product(x.shape);
-    const features = panel.inChannelsPerGroup;
-    const rows = n / features;
-    const { bytes, range } = measureInput(node, builder, x, node.args[2] as boolean);
-    const weights = placedAt(panels, count * panelBytes);
-    const quantize: KernelCall = {
-      kernel: 'qu8_dynamic_quantize',
-      args: [...range, addressOf(x), n, bytes, 'begin', 'end'],
-      units: Math.ceil(n / 16),
-      grain: 64,
-    };
-    const headers: KernelCall = {
-      kernel: 'qu8_dynamic_panels',
-      args: [...range, { block: weights, offset: 0 }, panelBytes, sums, scales, 'begin', 'end'],
-      units: count,
-      grain: 16,
-    };
-    builder.kernels(node, [quantize, headers], { op: 'quantize the input' });
+/** A node that is a dynamic linear layer, and its weights. */
+interface LinearLayer {
+  readonly node: Node;
+  readonly packed: PackedWeights;
+}
 
-    const last = fusedRelu(node, builder);
-    const floor = relu || last !== node ? 0 : Number.NEGATIVE_INFINITY;
-    const out = builder.allocateValue(rowMajorMeta(builder.meta(node)));
-    const outFeatures = panel.outChannels;
-    const at = (address: Address, stride: number): { at: Address; stride: number } => ({
-      at: address,
-      stride,
-    });
-    const multiply: KernelCall = {
-      kernel: panel.format.weightType === 's16' ? 'qu8s16_conv_f32' : 'qu8s8_conv_f32',
-      args: [
-        ...[bytes, features, 0, 1, features, 0, rows],
-        at({ block: weights, offset: 0 }, panelBytes),
-        { count: 8, total: outFeatures },
-        ...[at(addressOf(out), 32), outFeatures],
-        at({ block: placedAt(floatBias, 4 * outFeatures), offset: 0 }, 32),
-        floor,
-      ],
-      units: count,
-      grain: 1,
-    };
-    builder.kernels(node, [multiply], { op: node.targetName, macs: n * outFeatures });
-    builder.bind(node, out);
-    if (last !== node) builder.bind(last, out);
-    return true;
+const LINEAR_TARGETS = ['quantized::linear_dynamic', 'quantized::linear_relu_dynamic'];
+
+function linearLayer(node: Node, builder: PlanBuilder): LinearLayer | null {
+  const packed = builder.attribute(node.args[1]);
+  return packed instanceof PackedWeights ? { node, packed } : null;
+}
+
+/** An input that more layers read than this is kept for later: their results would all have to lie somewhere. */
+const MOST_TOGETHER = 4;
+
+/** The layers that read the same input in the same way, as queries, keys and values of attention do. */
+function layersOf(first: LinearLayer, builder: PlanBuilder): readonly LinearLayer[] {
+  const [input, , reduceRange] = first.node.args;
+  const users = [...(input as Node).users].filter(
+    ({ target, args }) =>
+      LINEAR_TARGETS.includes(target as string) && args[0] === input && args[2] === reduceRange,
+  );
+  if (users.length > MOST_TOGETHER) return [first];
+  const others = users.filter((user) => user !== first.node && !builder.isBound(user));
+  return [first, ...others.flatMap((user) => linearLayer(user, builder) ?? [])];
+}
+
+/** The product of quantized rows with the weights of a layer, its result bound. */
+function productOf(
+  { node, packed }: LinearLayer,
+  builder: PlanBuilder,
+  { bytes, range }: DynamicInput,
+  rows: number,
+): KernelCall {
+  const panel = packed.dynamicPanel();
+  const { panels, panelBytes, count, sums, scales, floatBias } = panel.dynamicAddresses(node.targetName);
+  const last = fusedRelu(node, builder);
+  const relu = last !== node || node.target === 'quantized::linear_relu_dynamic';
+  const out = builder.allocateValue(rowMajorMeta(builder.meta(node)));
+  builder.bind(node, out);
+  if (last !== node) builder.bind(last, out);
+  const { inChannelsPerGroup: features, outChannels } = panel;
+  return {
+    kernel: panel.format.weightType === 's16' ? 'qu8s16_dynamic_f32' : 'qu8s8_dynamic_f32',
+    args: [
+      ...range,
+      ...[{ block: placedAt(panels, count * panelBytes), offset: 0 }, panelBytes, sums, scales],
+      ...[bytes, features, rows, outChannels, addressOf(out)],
+      { block: placedAt(floatBias, 4 * outChannels), offset: 0 },
+      relu ? 0 : Number.NEGATIVE_INFINITY,
+      ...(['begin', 'end'] as const),
+    ],
+    units: count,
+    grain: 1,
   };
+}
+
+/**
+ * Linear layers on an input that is quantized call by call, in three steps: the range of the input; its integers; the products
+ * with a float epilogue, whose panels take up the parameters of the input just before they are used.
+ */
+const linearDynamic: LoweringRule = (node, builder) => {
+  const input = builder.resolve(node.args[0]);
+  const layer = linearLayer(node, builder);
+  if (!isValue(input) || input.dtype !== 'float32' || layer === null) return false;
+  const n = product(input.shape);
+  if (n === 0) return false;
+  const x = inLayout(builder, node, input, contiguousStrides(input.shape));
+  const quantized = measureInput(node, builder, x, node.args[2] as boolean);
+  const quantize: KernelCall = {
+    kernel: 'qu8_dynamic_quantize',
+    args: [...quantized.range, addressOf(x), n, quantized.bytes, 'begin', 'end'],
+    units: Math.ceil(n / 16),
+    grain: 64,
+  };
+  builder.kernels(node, [quantize], { op: 'quantize the input' });
+  const layers = layersOf(layer, builder);
+  const rows = n / input.shape[input.shape.length - 1];
+  const calls = layers.map((each) => productOf(each, builder, quantized, rows));
+  const macs = layers.reduce((sum, { packed }) => sum + n * packed.dynamicPanel().outChannels, 0);
+  builder.kernels(node, calls, { op: node.targetName, macs });
+  return true;
+};
 
 /** The ReLU that is the only user of a node; the node itself where there is none. */
 function fusedRelu(node: Node, builder: PlanBuilder): Node {
@@ -202,8 +227,8 @@ const gruPointwise: LoweringRule = (node, builder) => {
 
 /** Layers that quantize their float input call by call, and recurrent cells. */
 export const DYNAMIC_RULES: LoweringRules = {
-  'quantized::linear_dynamic': linearDynamic(false),
-  'quantized::linear_relu_dynamic': linearDynamic(true),
+  'quantized::linear_dynamic': linearDynamic,
+  'quantized::linear_relu_dynamic': linearDynamic,
   add: addedGates,
   lstmPointwise,
   gruPointwise,
