@@ -61,6 +61,8 @@ export interface OperatorForm {
   readonly weight?: WeightArgument;
   /** The operator with int8 weights that takes floats and quantizes them call by call. */
   readonly dynamic?: keyof QuantizedOps;
+  /** The operator with float16 weights that takes floats. */
+  readonly half?: keyof QuantizedOps;
 }
 
 /**
@@ -164,5 +166,6 @@ export function linearOperator(relu: boolean): OperatorForm {
     args: packedThenOutput,
     weight: { weight: 1, bias: 2, pack: 'linear' },
     dynamic: relu ? 'quantized::linear_relu_dynamic' : 'quantized::linear_dynamic',
+    half: relu ? 'quantized::linear_relu_dynamic_fp16' : 'quantized::linear_dynamic_fp16',
   };
 }

@@ -3,6 +3,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { quantizePerTensorDynamic } from '../../ops/functions/quantize.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
+import { PackedHalfWeights } from '../../ops/quantized/packed-half.ts';
 import type { QuantizedOps } from '../../ops/signatures/index.ts';
 import type { ConvGeometry } from '../../ops/signatures/layer.ts';
 import type { QuantizedDType } from '../../tensor/dtype.ts';
@@ -13,10 +14,10 @@ import { firstLayer, plainBias } from '../layers/weights.ts';
 import { POST_PROCESS } from '../module-qconfig.ts';
 import { FixedQParamsObserver } from '../observers/fixed.ts';
 import type { ObserverBase } from '../observers/observer.ts';
-import { moduleOf, rowEndingAt, rowOf } from './match.ts';
+import { isRelu, moduleOf, rowEndingAt, rowOf } from './match.ts';
 import { preparedOf, setPrepared } from './prepared.ts';
 import type { QuantizedGraphModule } from './quantized-graph.ts';
-import { locating, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
+import { halvedBehind, locating, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
 
 /**
  * Turns reference patterns into the quantized layers and operators that compute them in integers. What has no such form, and
@@ -108,23 +109,42 @@ class Lowering {
       return;
     }
     const source = this.#dynamicInput(node);
-    if (!source) return;
-    if (module) {
-      if (!row.dynamic) return;
-      this.#swap(node, module, row.dynamic, null);
-      node.args = [source, ...node.args.slice(1)];
-    } else this.#lowerDynamicOperator(row, node, source);
+    if (!module) {
+      this.#lowerDynamicOperator(row, node, source);
+      return;
+    }
+    const isHalf = row.halfWeights && module.qconfig?.weight().dtype === 'float16';
+    if (!row.dynamic || !(source || isHalf)) return;
+    this.#swap(node, module, row.dynamic, null);
+    if (source) node.args = [source, ...node.args.slice(1)];
   }
 
-  #lowerDynamicOperator(row: Pattern, node: Node, source: Node): void {
+  /** A product whose input is quantized call by call, or whose weight is in half precision; with its relu if it has one. */
+  #lowerDynamicOperator(single: Pattern, node: Node, source: Node | undefined): void {
+    const [user] = node.users;
+    const pair =
+      node.users.size === 1 && isRelu(this.#owner, user)
+        ? this.#backend.operatorPatternOf(node.targetName, 'relu')
+        : undefined;
+    const row = pair?.operator?.dynamic ? pair : single;
+    const last = row === pair ? user : node;
     const form = row.operator;
-    const packed = form?.weight?.pack && this.#packed(node, form.weight);
-    if (!form?.dynamic || !packed) return;
     const { graph } = this.#owner;
-    const call = graph.insertingBefore(node, () =>
-      graph.callFunction(form.dynamic as string, [source, packed, false]),
-    );
-    this.#replace(node, node, call);
+    if (source && form?.dynamic && form.weight?.pack) {
+      const packed = this.#packed(node, form.weight);
+      if (!packed) return;
+      const call = graph.insertingBefore(node, () =>
+        graph.callFunction(form.dynamic as string, [source, packed, false]),
+      );
+      this.#replace(node, last, call);
+    } else if (form?.half && form.weight) {
+      const packed = this.#packedHalf(node, form.weight);
+      if (!packed) return;
+      const call = graph.insertingBefore(node, () =>
+        graph.callFunction(form.half as string, [node.args[0], packed]),
+      );
+      this.#replace(node, last, call);
+    }
   }
 
   /** The float tensor that is quantized call by call on its way into a node. */
@@ -336,7 +356,22 @@ class Lowering {
     const given = biasNode instanceof Node ? this.#owner.constantOf(biasNode) : null;
     const geometry = pack === 'conv' ? (node.args[bias + 1] as unknown as ConvGeometry) : null;
     if (!(quantized instanceof Tensor)) return undefined;
-    const packed = new PackedWeights(quantized, plainBias(given as Tensor | null), geometry);
+    return this.#keepPacked(node, new PackedWeights(quantized, plainBias(given as Tensor | null), geometry));
+  }
+
+  /** The same of a weight that is rounded to half precision. */
+  #packedHalf(node: Node, { weight, bias }: WeightArgument): Node | undefined {
+    const source = halvedBehind(node.args[weight]);
+    const biasNode = node.args[bias];
+    if (source?.op !== 'get_attr' || (biasNode instanceof Node && biasNode.op !== 'get_attr'))
+      return undefined;
+    for (const from of [source, biasNode]) if (from instanceof Node) this.#packedFrom.add(from.targetName);
+    const given = biasNode instanceof Node ? (this.#owner.constantOf(biasNode) as Tensor) : null;
+    const float = this.#owner.constantOf(source) as Tensor;
+    return this.#keepPacked(node, new PackedHalfWeights(float, plainBias(given)));
+  }
+
+  #keepPacked(node: Node, packed: PackedWeights | PackedHalfWeights): Node {
     const path = (node.meta.modulePath ?? '').replaceAll('.', '_');
     const { graph } = this.#owner;
     const name = this.#owner.addPacked(`${path}_packed_weight_`, packed);

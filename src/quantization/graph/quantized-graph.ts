@@ -3,6 +3,7 @@ import { mapArg } from '../../fx/node.ts';
 import type { AnyModule, StateLoader } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
+import { PackedHalfWeights } from '../../ops/quantized/packed-half.ts';
 import { tensor } from '../../tensor/creation.ts';
 import type { StateDict } from '../../tensor/state.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -31,7 +32,7 @@ export class QuantizedGraphModule<Args extends unknown[] = [Tensor], Out = Tenso
   }
 
   /** Keeps packed weights under the first free name `base0`, `base1`, … and returns the name. */
-  addPacked(base: string, value: PackedWeights): string {
+  addPacked(base: string, value: PackedWeights | PackedHalfWeights): string {
     return keep(this, base, value);
   }
 
@@ -67,8 +68,18 @@ export class QuantizedGraphModule<Args extends unknown[] = [Tensor], Out = Tenso
         if (value instanceof Tensor && value.numel === 1) loader.later(() => assign(value.item()));
         else loader.mismatch(`${key} is not a tensor of one element`);
       } else if (Array.isArray(value)) {
-        readWeightAndBias(loader, key, value[0], value[1], held.weight.shape, (weight, bias) =>
-          assign(new PackedWeights(weight, bias, held.geometry)),
+        const isHalf = held instanceof PackedHalfWeights;
+        readWeightAndBias(
+          loader,
+          key,
+          value[0],
+          value[1],
+          held.weight.shape,
+          (weight, bias) =>
+            assign(
+              isHalf ? new PackedHalfWeights(weight, bias) : new PackedWeights(weight, bias, held.geometry),
+            ),
+          isHalf,
         );
       } else loader.mismatch(`${key} is not a (weight, bias) pair`);
     }
@@ -88,10 +99,14 @@ function freeName(module: QuantizedGraphModule<any, any>, base: string): string 
 }
 
 /** The numbers and packed weights that the graph reads from the module itself. */
-function heldBy(module: QuantizedGraphModule<any, any>): [string, number | PackedWeights][] {
+function heldBy(
+  module: QuantizedGraphModule<any, any>,
+): [string, number | PackedWeights | PackedHalfWeights][] {
   const names = new Set(module.graph.nodes.flatMap((n) => (n.op === 'get_attr' ? [n.targetName] : [])));
-  return [...names].flatMap((name): [string, number | PackedWeights][] => {
+  return [...names].flatMap((name): [string, number | PackedWeights | PackedHalfWeights][] => {
     const value = name.includes('.') ? undefined : module.attribute(name);
-    return typeof value === 'number' || value instanceof PackedWeights ? [[name, value]] : [];
+    return typeof value === 'number' || value instanceof PackedWeights || value instanceof PackedHalfWeights
+      ? [[name, value]]
+      : [];
   });
 }

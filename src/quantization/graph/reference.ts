@@ -6,7 +6,8 @@ import type { AnyModule } from '../../nn/module.ts';
 import { dispatch } from '../../ops/dispatch.ts';
 import { quantizePerTensorDynamic } from '../../ops/functions/quantize.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
-import { isQuantizedDType } from '../../tensor/dtype.ts';
+import { type DType, isQuantizedDType } from '../../tensor/dtype.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import type { BackendConfig } from '../backend/backend-config.ts';
 import { firstLayer, layerParameters, observeWeight, quantizeWeight } from '../layers/weights.ts';
 import { appliedQParams, observedQParams } from '../observed-qparams.ts';
@@ -103,10 +104,24 @@ function replaceObserver(
   const switchedOff =
     around.some((n) => skip.has(n.name)) &&
     around.every((n) => skip.has(n.name) || !prepared.quantized.has(n.name));
-  if (switchedOff || (!isQuantizedDType(observer.dtype) && !observer.isDynamic)) {
+  const isHalf = halfDType(observer) === 'float16';
+  // Products with weights in half precision take activations as they are.
+  if (switchedOff || (observer.isDynamic ? isHalf : !isHalf && !isQuantizedDType(observer.dtype))) {
     dropObserver(node, source);
     return;
   }
+  if (isHalf) {
+    const rounded = graph.insertingBefore(node, () =>
+      graph.callFunction('to', [graph.callFunction('to', [source, 'float16']), 'float32']),
+    );
+    Object.assign(rounded.meta, source.meta);
+    node.replaceAllUsesWith(rounded);
+    graph.eraseNode(node);
+    return;
+  }
+  // A weight is there to be seen without calibration. Source: `run_weight_observers`.
+  if (source.op === 'get_attr' && !observer.isDynamic && !observer.hasObserved())
+    noGrad(() => observer(owner.constantOf(source) as Tensor));
   const result = graph.insertingBefore(node, () => {
     const q = quantizeNode(owner, node, source, observer, prepared);
     return graph.callFunction('dequantize', [q]);
@@ -115,6 +130,20 @@ function replaceObserver(
   Object.assign((result.args[0] as Node).meta, { origin: node.name });
   node.replaceAllUsesWith(result);
   graph.eraseNode(node);
+}
+
+/** The type that an observer's tensors are rounded to: call by call, or once. */
+function halfDType(observer: ObserverBase): DType {
+  return (observer.isDynamic && (observer as PlaceholderObserver).computeDtype) || observer.dtype;
+}
+
+/** The tensor that was rounded to half precision on its way into a node; undefined where none was. */
+export function halvedBehind(node: unknown): Node | undefined {
+  if (!(node instanceof Node) || node.target !== 'to' || node.args[1] !== 'float32') return undefined;
+  const [half] = node.args;
+  if (!(half instanceof Node) || half.target !== 'to' || half.args[1] !== 'float16') return undefined;
+  const [source] = half.args;
+  return source instanceof Node ? source : undefined;
 }
 
 function quantizeNode(
@@ -209,6 +238,9 @@ function referenceLayer(module: AnyModule): AnyModule {
   if (isQuantizedDType(observer.dtype) && observer.dtype !== 'quint4x2') {
     const rounded = noGrad(() => dispatch('dequantize', quantizeWeight(weight, observer, fn)));
     layer.weight = new Parameter(rounded, false);
+  } else if (observer.dtype === 'float16') {
+    const half = noGrad(() => dispatch('to', dispatch('to', weight, 'float16'), 'float32'));
+    layer.weight = new Parameter(half, false);
   } else layer.weight = new Parameter(weight, false);
   if (bias && isTrained) layer.bias = new Parameter(bias, false);
   layer.addModule(WEIGHT_OBSERVER, observer);

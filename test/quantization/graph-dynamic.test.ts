@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest';
+import {
+  jit,
+  linear,
+  manualSeed,
+  nn,
+  noGrad,
+  quantization,
+  randn,
+  relu,
+  suite,
+  type Tensor,
+} from '../../src/index.ts';
+
+const {
+  convertFx,
+  convertToReferenceFx,
+  defaultDynamicQConfig,
+  float16DynamicQConfig,
+  prepareFx,
+  QConfigMapping,
+  quantizeDynamic,
+} = quantization;
+
+/** A layer, an operator with its relu, a recurrent layer and a fused pair. */
+class Mixed extends nn.Module {
+  enter = new nn.Linear(12, 16);
+  table = new nn.Parameter(randn([16, 16]));
+  shift = new nn.Parameter(randn([16]));
+  lstm = new nn.LSTM(16, 8, { batchFirst: true });
+  last = new nn.Sequential(new nn.Linear(8, 6), new nn.ReLU());
+
+  forward(x: Tensor): Tensor {
+    const y = relu(linear(this.enter(x), this.table, this.shift));
+    return this.last(this.lstm(y)[0]);
+  }
+}
+
+function prepared(qconfig: quantization.QConfig): { model: Mixed; graph: any; x: Tensor } {
+  manualSeed(5);
+  const model = new Mixed().eval();
+  const x = randn([3, 5, 12]);
+  return { model, graph: prepareFx(model, new QConfigMapping().setGlobal(qconfig), [x]), x };
+}
+
+const targets = (graph: any): string[] =>
+  graph.graph.nodes.flatMap((n: any) => (n.op === 'call_function' ? [n.targetName] : []));
+
+describe('graph mode with weights alone quantized', () => {
+  test('int8: products take their relu along, and nothing stays float', () => {
+    const { model, graph, x } = prepared(defaultDynamicQConfig);
+    const int8 = convertFx(graph);
+    expect(targets(int8)).toEqual(['quantized::linear_relu_dynamic', 'getitem']);
+    expect(suite.coverage(int8).filter((row) => row.status === 'float')).toEqual([]);
+    const [want, got] = noGrad(() => [model(x), int8(x)]) as Tensor[];
+    expect(suite.sqnr(want, got)).toBeGreaterThan(30);
+  });
+
+  test('float16: layers, operators and recurrent layers; the reference graph computes the same', () => {
+    const { model, graph, x } = prepared(float16DynamicQConfig);
+    const reference = convertToReferenceFx(graph);
+    const half = convertFx(graph);
+    expect(targets(reference)).toEqual(['to', 'to', 'linear', 'relu', 'getitem']);
+    expect(targets(half)).toEqual(['quantized::linear_relu_dynamic_fp16', 'getitem']);
+    expect(suite.coverage(half).filter((row) => row.status === 'float')).toEqual([]);
+    const [float, meant, got] = noGrad(() => [model(x), reference(x), half(x)]) as Tensor[];
+    expect(suite.sqnr(float, got)).toBeGreaterThan(60);
+    // The recurrent layer keeps its float weights in the reference.
+    expect(suite.maxError(meant, got)).toBeLessThan(1e-3);
+    const keys = [...half.stateDict().keys()];
+    expect(keys).not.toContain('table');
+    const packed = half.stateDict().get('_packed_weight_0') as unknown as [Tensor, Tensor];
+    expect([packed[0].dtype, packed[1].shape]).toEqual(['float16', [16]]);
+  });
+
+  test('a layer in float16 gives what eager mode gives, and states load', () => {
+    const { model, graph, x } = prepared(float16DynamicQConfig);
+    const half = convertFx(graph);
+    const eager = quantizeDynamic(model, undefined, { dtype: 'float16' });
+    const y = randn([4, 12]);
+    const layer = (half as unknown as { enter: nn.Module }).enter;
+    expect(noGrad(() => layer(y)).numbers()).toEqual(noGrad(() => eager.enter(y)).numbers());
+    const other = convertFx(prepared(float16DynamicQConfig).graph);
+    noGrad(() => (other as any).table?.fill_(0));
+    other.loadStateDict(half.stateDict());
+    expect((noGrad(() => other(x)) as Tensor).numbers()).toEqual((noGrad(() => half(x)) as Tensor).numbers());
+    const program = jit.trace(half, [x]);
+    expect((program.run(x) as Tensor).numbers()).toEqual((noGrad(() => half(x)) as Tensor).numbers());
+  });
+});
