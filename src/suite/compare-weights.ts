@@ -8,6 +8,7 @@ import { ErrorSums } from './error-sums.ts';
 import type { LayerRow } from './layer-rows.ts';
 import { tensorBytes } from './layer-size.ts';
 import { layerWeights } from './layer-weights.ts';
+import { requireModels } from './require-models.ts';
 
 const FN = 'compareWeights';
 
@@ -25,6 +26,7 @@ const FN = 'compareWeights';
  * print(formatLayers(rows));
  */
 export function compareWeights(float: AnyModule, int8: AnyModule): LayerRow[] {
+  requireModels(FN, { float, int8 });
   const rows: LayerRow[] = [];
   const inside: string[] = [];
   for (const [path, module] of int8.namedModules()) {

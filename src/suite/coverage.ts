@@ -6,6 +6,7 @@ import { recordedOperators } from '../quantization/define-by-run/notes.ts';
 import { graphCalls } from '../quantization/graph/calls.ts';
 import { recordedReason } from '../quantization/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
+import { requireModels } from './require-models.ts';
 
 /** What became of one module. */
 export interface CoverageRow {
@@ -27,6 +28,7 @@ export interface CoverageRow {
  * print(formatCoverage(coverage(convert(prepared))));
  */
 export function coverage(model: AnyModule, patterns: readonly Pattern[] = []): CoverageRow[] {
+  requireModels('coverage', { model });
   const rows: CoverageRow[] = [];
   const quantized = quantizedClasses(patterns);
   const graphs: string[] = [];

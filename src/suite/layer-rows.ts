@@ -3,6 +3,7 @@ import { type Column, formatBytes, formatTable } from '../core/table.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { ErrorMetrics } from './error-sums.ts';
+import { requireModels } from './require-models.ts';
 import type { Batch } from './sites.ts';
 
 /** One layer of a float model beside its int8 form. */
@@ -85,6 +86,7 @@ export const NOT_COMPARED: ErrorMetrics = {
  * @throws {@link ArgumentError} naming which model.
  */
 export function requireEvaluation(fn: string, float: AnyModule, int8: AnyModule): void {
+  requireModels(fn, { float, int8 });
   for (const [argument, model] of Object.entries({ float, int8 })) {
     if (!model.training) continue;
     throw new ArgumentError({

@@ -4,6 +4,7 @@ import type { AnyModule } from '../nn/module.ts';
 import { DTYPES } from '../tensor/dtype.ts';
 import type { StateDict, StateValue } from '../tensor/state.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { requireModels } from './require-models.ts';
 
 /** What one layer takes in files. */
 export interface SizeRow {
@@ -24,6 +25,7 @@ export interface SizeRow {
  * print(formatSizes(sizeByLayer(fused, int8)));
  */
 export function sizeByLayer(float: AnyModule, int8: AnyModule): SizeRow[] {
+  requireModels('sizeByLayer', { float, int8 });
   const [before, after] = [float, int8].map(sizes);
   const paths = [...new Set([...before.keys(), ...after.keys()])];
   return paths.map((path) => ({

@@ -155,6 +155,8 @@ export class MixedModels {
       const keeps = isCrossing || isMove(call) || !this.#int8Outputs.has(call.key);
       const args = place || keeps ? call.args : replaceTensors(call.args, (t) => onGrid(t, pending.get(t)));
       const result = place ? this.#inFloat(place, call.args) : run(args as readonly unknown[]);
+      // What a float call reads is rounded no more; another call may still read the same tensor in int8.
+      if (isCrossing) return replaceTensors(result, (t) => (pending.has(t) ? asFloat(t) : t));
       if (place || keeps) {
         const grids = this.#int8Outputs.get(call.key) ?? [];
         for (const [i, tensor] of tensorsIn(result).entries()) {
@@ -247,6 +249,11 @@ function placeholder(): Tensor {
 
 function gridOf(tensor: Tensor): Grid | null {
   return tensor.qparams && { dtype: tensor.dtype as QuantizedDType, qparams: tensor.qparams };
+}
+
+/** The same numbers as another tensor. */
+function asFloat({ storage, shape, strides, offset, dtype }: Tensor): Tensor {
+  return new Tensor({ storage, shape, strides, offset, dtype });
 }
 
 /** A float tensor on a grid; others as they are. */
