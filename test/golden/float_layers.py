@@ -284,7 +284,7 @@ NAMES = [
     'AdaptiveAvgPool1d', 'AdaptiveAvgPool2d', 'Upsample', 'ZeroPad2d', 'Flatten', 'Unflatten', 'Dropout', 'Dropout1d', 'Dropout2d',
     'Embedding', 'EmbeddingBag', 'RNN', 'LSTM', 'GRU', 'RNNCell', 'LSTMCell', 'GRUCell', 'MultiheadAttention', 'TransformerEncoderLayer',
     'TransformerEncoder', 'CrossEntropyLoss', 'NLLLoss', 'MSELoss', 'L1Loss', 'SmoothL1Loss', 'BCEWithLogitsLoss', 'KLDivLoss',
-    'LinearReLU', 'LinearBn1d', *[f'{kind}{rank}d' for kind in ('ConvReLU', 'ConvBn', 'ConvBnReLU') for rank in (1, 2, 3)], 'BNReLU2d', 'BNReLU3d',
+    'LinearReLU', 'LinearBn1d', *[f'{kind}{rank}d' for kind in ('ConvReLU', 'ConvBn', 'ConvBnReLU') for rank in (1, 2, 3)], 'BNReLU2d', 'BNReLU3d', 'AdaptiveAvgPool3d',
 ]
 
 cases = []
