@@ -28,6 +28,9 @@ print(suite.formatCoverage(suite.coverage(int8)));
 const [want, meant, got] = noGrad(() => [float(images), reference(images), int8(images)]);
 print(`int8 against float: ${suite.sqnr(want, got).toFixed(1)} dB`);
 print(`int8 against its reference: ${suite.sqnr(meant, got).toFixed(1)} dB`);
+print(
+  '  (Biases lie on a finer grid in int8 and sums may meet a tie: a step here and there, which turns roundings further on.)',
+);
 
 const folder = await mkdtemp(join(tmpdir(), 'resnet18-'));
 try {
