@@ -23,6 +23,7 @@ export {
   convertDbr,
   type PrepareDbrOptions,
   prepareDbr,
+  prepareQatDbr,
 } from './define-by-run/index.ts';
 export { type ConvertOptions, convert, type SwapOptions } from './eager/convert.ts';
 export { fuseModules, fuseModulesQat, type TransformOptions } from './eager/fuse-modules.ts';

@@ -16,7 +16,7 @@ import { removeObserver, showZeroToUnobserved, swap } from '../swap.ts';
 import { weightOnly } from './meet-modules.ts';
 import { replaceModule } from './replace-module.ts';
 import type { SeenOp } from './seen-op.ts';
-import { type AutoQuantizationState, inputKey, stateOf } from './state.ts';
+import { type AutoQuantizationState, inputKey, stateOf, weightKey } from './state.ts';
 
 /** Options of {@link convertDbr}. */
 export interface ConvertDbrOptions {
@@ -51,7 +51,7 @@ export function convertDbr<M extends AnyModule>(model: M, options: ConvertDbrOpt
     throw new QuantizationError({
       fn: 'convertDbr',
       argument: 'model',
-      expected: 'a model prepared by prepareDbr',
+      expected: 'a model prepared by prepareDbr or prepareQatDbr',
       got: state ? 'one that was converted already' : target.typeName,
       fix: 'Call prepareDbr(model, getDefaultQConfigMapping(), exampleInputs) and calibrate first.',
     });
@@ -131,8 +131,9 @@ function convertOperator(
   if (op.weight === null) return;
   const weight = parameters.get(op.weight.weight) as Tensor;
   const bias = op.weight.bias === null ? null : (parameters.get(op.weight.bias) as Tensor);
-  const observer = (op.qconfig as QConfig).weight();
-  noGrad(() => observer(weight));
+  const trained = state.observers.get(weightKey(op));
+  const observer = trained ?? (op.qconfig as QConfig).weight();
+  if (!trained?.hasObserved()) noGrad(() => observer(weight));
   const quantized = quantizeWeight(weight, observer, 'convertDbr');
   state.packed.set(op.key, new PackedWeights(quantized, plainBias(bias), op.weight.geometry));
 }

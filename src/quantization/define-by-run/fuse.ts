@@ -16,6 +16,8 @@ export interface FusionSources {
   readonly record: Record;
   readonly backend: BackendConfig;
   readonly moduleAt: (path: string) => AnyModule;
+  /** True where normalizations are to be trained on, and not folded. */
+  readonly training: boolean;
 }
 
 /**
@@ -67,7 +69,8 @@ function fusionFor(ops: readonly SeenOp[], sources: FusionSources): Fusion | nul
   if (modules.some((m) => m === null)) return null;
   const all = modules as AnyModule[];
   const row = fusionOf(all, sources.backend.patterns, []);
-  return row?.fuse ? { ops, module: row.fuse(...all) } : null;
+  const fuse = sources.training ? (row?.fuseQat ?? row?.fuse) : row?.fuse;
+  return fuse ? { ops, module: fuse(...all) } : null;
 }
 
 /** The module that is called; for an operator that rows fuse behind layers, one of the class that does the same. */

@@ -1,2 +1,2 @@
 export { type ConvertDbrOptions, convertDbr } from './convert.ts';
-export { type PrepareDbrOptions, prepareDbr } from './prepare.ts';
+export { type PrepareDbrOptions, prepareDbr, prepareQatDbr } from './prepare.ts';

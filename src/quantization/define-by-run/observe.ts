@@ -1,12 +1,12 @@
 import { QuantizationError } from '../../core/errors.ts';
 import type { OpName } from '../../ops/signatures/index.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import type { WeightArgument } from '../backend/pattern.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import type { Pattern, WeightArgument } from '../backend/pattern.ts';
 import type { QConfig } from '../qconfig.ts';
 import { type Compute, type Frame, ModelRun, wrongOrder } from './run.ts';
 import type { SeenOp, Sighting, WeightSource } from './seen-op.ts';
 import { holdsStandIn, mapTensors, StandIn, type Value } from './stand-in.ts';
-import { inputKey } from './state.ts';
+import { inputKey, weightKey } from './state.ts';
 
 /** A run of a model whose calls were recorded: they must come in that order, as many as there come. */
 export abstract class PlannedRun extends ModelRun {
@@ -55,7 +55,14 @@ export class Observation extends PlannedRun {
 
   protected perform(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
     if (!op.row || !(op.takesQuantized || holdsStandIn(args))) return this.inFloat(args, compute);
-    const given = mapTensors(args, (x, place) => this.#input(op, x, place)) as unknown[];
+    let given = mapTensors(args, (x, place) => this.#input(op, x, place)) as unknown[];
+    const place = op.row.operator?.weight?.weight;
+    const rounding = op.weight ? this.state.observers.get(weightKey(op)) : undefined;
+    if (rounding && place !== undefined)
+      given = given.with(
+        place,
+        this.inside(() => rounding(given[place] as Tensor)),
+      );
     let result = compute(given);
     if (op.kind === 'operator') {
       for (let part = op.next; part; part = part.next)
@@ -67,6 +74,16 @@ export class Observation extends PlannedRun {
     const observer = this.state.observers.get(op.key);
     const observed = observer ? this.inside(() => observer(result as Tensor)) : result;
     return this.standIns(observed, { producer: op, source: op, awaiting: op.next });
+  }
+
+  /** In training, what a call of known range gives is rounded, though no quantized call made it. */
+  protected override passedOn(result: unknown, row: Pattern | undefined): unknown {
+    if (!this.state.isTrained || !row?.fixedOutput || !(result instanceof Tensor)) return result;
+    const { observers } = this.state;
+    const key = `fixed.${row.name.replaceAll(' ', '_')}`;
+    const rounding = observers.get(key) ?? row.fixedOutput();
+    observers.set(key, rounding);
+    return this.inside(() => rounding(result));
   }
 
   /** The float tensor that a call takes; one that comes in plain is shown to an observer of its own. */

@@ -5,20 +5,22 @@ import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { type BackendConfig, backendOf } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
+import type { PatternLookup } from '../backend/patterns.ts';
 import { recordNotes, refuseNotes } from '../notes.ts';
 import { attachObservers, takeApart } from '../observation.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
 import type { QConfig } from '../qconfig.ts';
 import { QConfigMapping, type QConfigMappingDict } from '../qconfig-mapping.ts';
 import { isDynamicQConfig, requireStaticQConfig } from '../qconfig-support.ts';
+import { swap } from '../swap.ts';
 import { type Fusion, findFusions } from './fuse.ts';
-import { meetModules } from './meet-modules.ts';
+import { meetModules, weightOnly } from './meet-modules.ts';
 import { notesOf } from './notes.ts';
 import { isActivation } from './observe.ts';
 import { type Decide, Record, Recording } from './record.ts';
 import { replaceModule } from './replace-module.ts';
 import { runByRun } from './run-by-run.ts';
-import { AutoQuantizationState, adoptState, inputKey, stateOf } from './state.ts';
+import { AutoQuantizationState, adoptState, inputKey, stateOf, weightKey } from './state.ts';
 import { treatmentFor } from './treatment.ts';
 
 /** Options of {@link prepareDbr}. */
@@ -68,39 +70,111 @@ export function prepareDbr<M extends AnyModule>(
   exampleInputs: readonly unknown[],
   options: PrepareDbrOptions = {},
 ): M {
+  return prepareModel(model, qconfigMapping, exampleInputs, options, { fn: 'prepareDbr', training: false });
+}
+
+/**
+ * {@link prepareDbr} for training through quantization: layers become their training forms (convolutions with their batch
+ * normalizations), and what would be observed is rounded. The result has parameters of its own; give those to the optimizer.
+ * The example inputs are run in evaluation mode and leave no trace in batch statistics. Train it, call `eval()`, then
+ * {@link convertDbr} it: with gradients off, an evaluated model predicts what that gives, to the integer. `apply` reaches
+ * the fake-quantizes of operators too.
+ *
+ * @throws {@link QuantizationError} for a model in evaluation mode, and later as {@link prepareDbr}.
+ * @example
+ * const prepared = prepareQatDbr(model.train(), getDefaultQatQConfigMapping(), [x]);
+ * trainOneEpoch(prepared, new optim.SGD(prepared.parameters(), { lr: 1e-3 }));
+ * const int8 = convertDbr(prepared.eval());
+ */
+export function prepareQatDbr<M extends AnyModule>(
+  model: M,
+  qconfigMapping: QConfigMapping | QConfigMappingDict,
+  exampleInputs: readonly unknown[],
+  options: PrepareDbrOptions = {},
+): M {
+  if (!model.training) {
+    throw new QuantizationError({
+      fn: 'prepareQatDbr',
+      argument: 'model',
+      expected: 'a model in training mode',
+      got: `${model.typeName} in evaluation mode`,
+      fix: 'Call model.train() first, or use prepareDbr for quantization without training.',
+    });
+  }
+  return prepareModel(model, qconfigMapping, exampleInputs, options, { fn: 'prepareQatDbr', training: true });
+}
+
+/** What both do. */
+function prepareModel<M extends AnyModule>(
+  model: M,
+  qconfigMapping: QConfigMapping | QConfigMappingDict,
+  exampleInputs: readonly unknown[],
+  options: PrepareDbrOptions,
+  { fn, training }: { readonly fn: string; readonly training: boolean },
+): M {
   const target = options.inplace ? model : deepCopy(model);
   const backend = backendOf(options);
   const lookup = backend.patternOf;
   const mapping =
     qconfigMapping instanceof QConfigMapping ? qconfigMapping : QConfigMapping.fromDict(qconfigMapping);
-  requireSuitable(target, lookup(target));
+  if (training) target.eval();
+  requireSuitable(target, lookup(target), fn);
   const given = ownQConfigs(target);
   propagateQConfig(target, mapping);
-  requireQConfigs(target, mapping);
+  requireQConfigs(target, mapping, fn);
   takeApart(target, lookup);
   for (const [path, module] of target.namedModules()) {
     const row = lookup(module);
     if (row?.static && row.output && !isDynamicQConfig(module.qconfig))
-      requireStaticQConfig('prepareDbr', module, path, row);
+      requireStaticQConfig(fn, module, path, row);
   }
   const state = new AutoQuantizationState(backend);
+  state.isTrained = training;
   const decide = treatmentFor({ root: target, given, mapping, backend });
   const examples = [exampleInputs, ...(options.moreExamples ?? [])];
   const record = settle(target, state, examples, decide);
   for (const [owner, ops] of record.plans) state.plans.set(owner, ops);
+  if (training) trainLayers(target, state, record, lookup);
   // Only now, so that the examples are no calibration.
   for (const module of target.modules())
     if (lookup(module)?.custom?.observed === module.constructor) attachObservers(module, lookup);
   share(record);
   placeObservers(state, record);
   state.notes = notesOf(target, state, record, lookup);
-  if (options.strict) refuseNotes('prepareDbr', state.notes);
+  if (options.strict) refuseNotes(fn, state.notes);
   recordNotes(
     target,
     state.notes.filter((note) => note.kind === 'module'),
   );
   adoptState(target, state, runByRun);
-  return target;
+  return training ? target.train() : target;
+}
+
+/** Puts the training forms of layers in their places, each once, wherever they stand. */
+function trainLayers(
+  target: AnyModule,
+  state: AutoQuantizationState,
+  record: Record,
+  lookup: PatternLookup,
+): void {
+  const recorded = record.ops.flatMap((op) =>
+    op.kind === 'module' && op.row && !op.isPart ? [op.target] : [],
+  );
+  const weights = [...state.meetings].flatMap(([path, meeting]) =>
+    meeting === 'float' && weightOnly(target.getSubmodule(path)) ? [path] : [],
+  );
+  for (const path of new Set([...recorded, ...weights])) {
+    const module = target.getSubmodule(path);
+    const row = lookup(module);
+    if (row?.custom) {
+      swap(module, path, 'qat', lookup);
+      continue;
+    }
+    if (!row?.qat || !module.qconfig || module.constructor !== row.float) continue;
+    const made = row.qat.fromFloat(module);
+    made.adoptHooks(module);
+    replaceModule(target, module, made);
+  }
 }
 
 /**
@@ -123,7 +197,7 @@ function settle(
       for (const inputs of examples)
         new Recording(target, state, record, decide).run(() => target(...inputs));
     });
-    const fusions = findFusions({ record, backend, moduleAt });
+    const fusions = findFusions({ record, backend, moduleAt, training: state.isTrained });
     const parts = new Set(fusions.flatMap(({ ops }) => ops.slice(1)));
     const left = record.ops.filter((op) => op.kind === 'module' && !op.row && !parts.has(op));
     if (left.length === 0) {
@@ -155,14 +229,14 @@ function apply(target: AnyModule, { ops, module }: Fusion, backend: BackendConfi
   head.row = backend.patternOf(module) ?? null;
 }
 
-/** Normalizations whose every call was folded into another layer have nothing left to do. */
+/** Normalizations whose every call was folded or taken into another layer have nothing left to do where they were. */
 function dropFused(target: AnyModule, record: Record): void {
   const { ops } = record;
   const folded = ops.filter((op) => op.isPart && op.kind === 'module');
   for (const op of folded) {
     if (ops.some((other) => other.matches(op) && !other.isPart)) continue;
     const module = target.getSubmodule(op.target);
-    if (!(module instanceof Identity)) replaceModule(target, module, new Identity().eval());
+    if (!(module instanceof Identity)) replaceModule(target, module, new Identity().eval(), false);
   }
 }
 
@@ -184,6 +258,8 @@ function placeObservers(state: AutoQuantizationState, record: Record): void {
       observers.set(key, observer);
       observers.set(op.key, observer);
     }
+    if (state.isTrained && op.weight && op.row)
+      observers.set(weightKey(op), (op.qconfig as QConfig).weight());
     if (op.joins || !op.takesQuantized) continue;
     for (const place of record.plain.get(op) ?? []) {
       if (isActivation(op, place)) observers.set(inputKey(op, place), (op.qconfig as QConfig).activation());
@@ -202,10 +278,10 @@ function ownQConfigs(root: AnyModule): Map<string, QConfig | null> {
   return given;
 }
 
-function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
+function requireSuitable(model: AnyModule, row: Pattern | undefined, fn: string): void {
   if (row) {
     throw new ArgumentError({
-      fn: 'prepareDbr',
+      fn,
       argument: 'model',
       expected: 'a model that calls the layers to be quantized',
       got: `a single ${model.typeName}`,
@@ -215,7 +291,7 @@ function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
   const prepared = model.namedModules().find(([, module]) => stateOf(module));
   if (prepared) {
     throw new QuantizationError({
-      fn: 'prepareDbr',
+      fn,
       argument: 'model',
       expected: 'a float model',
       got: `${prepared[0] || prepared[1].typeName}, which was prepared or converted define-by-run before`,
@@ -226,7 +302,7 @@ function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
   if (!training) return;
   const [path, module] = training;
   const error = new QuantizationError({
-    fn: 'prepareDbr',
+    fn,
     argument: 'model',
     expected: 'a model in evaluation mode (batch statistics are folded into weights, dropout does nothing)',
     got: `${module.typeName} in training mode`,
@@ -236,15 +312,15 @@ function requireSuitable(model: AnyModule, row: Pattern | undefined): void {
   throw error;
 }
 
-function requireQConfigs(model: AnyModule, mapping: QConfigMapping): void {
+function requireQConfigs(model: AnyModule, mapping: QConfigMapping, fn: string): void {
   const { globalQConfig, objectTypeQConfigs } = mapping;
   if (globalQConfig || [...objectTypeQConfigs.values()].some(Boolean)) return;
   if (model.modules().some((m) => m.qconfig)) return;
   throw new QuantizationError({
-    fn: 'prepareDbr',
+    fn,
     argument: 'qconfigMapping',
     expected: 'a qconfig for the model or for some part of it',
     got: 'none',
-    fix: 'Pass getDefaultQConfigMapping().',
+    fix: 'Pass getDefaultQConfigMapping(), for training getDefaultQatQConfigMapping().',
   });
 }

@@ -35,8 +35,11 @@ export interface Frame {
 /** Runs an operator below this run. */
 export type Compute = (args: readonly unknown[]) => unknown;
 
-/** Operators that move elements, or pick or order them, into one tensor or several: integers stay what they are. */
-const MOVES: ReadonlySet<string> = new Set([...Object.keys(rearranging), 'clone']);
+/**
+ * Operators that move elements, or pick or order them, into one tensor or several: integers stay what they are. Dropout is
+ * none in evaluation, and in training the floats that stand for integers go through it.
+ */
+const MOVES: ReadonlySet<string> = new Set([...Object.keys(rearranging), 'clone', 'dropout']);
 
 /**
  * One run of a model under define-by-run quantization: stands on the interpreter stack and before the calls of modules,
@@ -211,8 +214,13 @@ export abstract class ModelRun implements Interpreter {
     const result =
       number && this.computesIntegers
         ? this.dispatch(number, ...(given.slice(0, 2) as never))
-        : compute(given);
+        : this.passedOn(compute(given), row);
     return this.standIns(result, { source: keeps }, family);
+  }
+
+  /** What goes on in place of the result of a call that passes values on. */
+  protected passedOn(result: unknown, _row: Pattern | undefined): unknown {
+    return result;
   }
 
   /** True for calls that are recorded: they need parameters of their own, or are fused into calls that do. */

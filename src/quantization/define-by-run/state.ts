@@ -30,6 +30,8 @@ export type MutableQParams = { -readonly [K in keyof ActivationQParams]: Activat
  */
 export class AutoQuantizationState extends Module<never[], never> {
   phase: 'prepared' | 'converted' = 'prepared';
+  /** True for a model that is trained through quantization: its observers are fake-quantizes. */
+  isTrained = false;
   readonly backend: BackendConfig;
   /** Recorded calls by the path of the module that makes them. */
   readonly plans: Map<string, readonly SeenOp[]> = new Map();
@@ -116,6 +118,11 @@ function loadPacked(
   );
 }
 
+/** Where the fake-quantize of a call's weight is kept: `layer1.0.ops.2.weight_fake_quant`. */
+export function weightKey(op: SeenOp): string {
+  return `${op.key}.weight_fake_quant`;
+}
+
 /** Where the parameters of a call's input are kept: `layer1.0.ops.2.inputs.0`. */
 export function inputKey(op: SeenOp, place: number): string {
   return `${op.key}.inputs.${place}`;
@@ -129,7 +136,12 @@ export function stateOf(model: AnyModule): AutoQuantizationState | undefined {
 }
 
 type AnyClass = abstract new (...args: any[]) => AnyModule;
-type Runner = (model: AnyModule, state: AutoQuantizationState, body: () => unknown) => unknown;
+type Runner = (
+  model: AnyModule,
+  state: AutoQuantizationState,
+  inputs: readonly unknown[],
+  body: () => unknown,
+) => unknown;
 
 const derived = new WeakMap<AnyClass, AnyClass>();
 
@@ -159,7 +171,13 @@ function derive(base: AnyClass, run: Runner): AnyClass {
   abstract class ByRun extends base {
     override forward(...inputs: unknown[]): unknown {
       const state = stateOf(this) as AutoQuantizationState;
-      return run(this, state, () => base.prototype.forward.apply(this, inputs));
+      return run(this, state, inputs, () => base.prototype.forward.apply(this, inputs));
+    }
+
+    // Observers of operators are no children of any module, and switched on and off like those that are.
+    override apply(visit: (module: AnyModule) => void): this {
+      for (const observer of new Set(stateOf(this)?.observers.values())) observer.apply(visit);
+      return super.apply(visit);
     }
 
     override saveToStateDict(into: StateDict, prefix: string): void {
