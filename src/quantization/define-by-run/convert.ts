@@ -3,6 +3,7 @@ import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
+import { PackedHalfWeights } from '../../ops/quantized/packed-half.ts';
 import { zeros } from '../../tensor/creation.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { PatternLookup } from '../backend/patterns.ts';
@@ -126,11 +127,14 @@ function convertOperator(
   op: SeenOp,
   parameters: ReadonlyMap<string, Tensor>,
 ): void {
-  if (!op.isObserved) return;
-  takeParameters(state, op);
-  if (op.weight === null) return;
+  if (op.isObserved) takeParameters(state, op);
+  if (op.weight === null || !(op.isObserved || op.isDynamic)) return;
   const weight = parameters.get(op.weight.weight) as Tensor;
   const bias = op.weight.bias === null ? null : (parameters.get(op.weight.bias) as Tensor);
+  if (op.isDynamic && (op.qconfig as QConfig).weight().dtype === 'float16') {
+    state.packed.set(op.key, new PackedHalfWeights(weight, plainBias(bias)));
+    return;
+  }
   const trained = state.observers.get(weightKey(op));
   const observer = trained ?? (op.qconfig as QConfig).weight();
   if (!trained?.hasObserved()) noGrad(() => observer(weight));

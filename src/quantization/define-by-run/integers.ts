@@ -1,4 +1,5 @@
 import { QuantizationError } from '../../core/errors.ts';
+import { PackedHalfWeights } from '../../ops/quantized/packed-half.ts';
 import type { OpArgs, OpName } from '../../ops/signatures/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { OperatorForm } from '../backend/pattern.ts';
@@ -6,7 +7,7 @@ import type { ActivationQParams } from '../observed-qparams.ts';
 import { isActivation, PlannedRun } from './observe.ts';
 import type { Compute } from './run.ts';
 import type { SeenOp } from './seen-op.ts';
-import { holdsStandIn, mapTensors, StandIn } from './stand-in.ts';
+import { floatTensors, holdsStandIn, mapTensors, StandIn } from './stand-in.ts';
 import { inputKey } from './state.ts';
 
 /** Runs a converted model: recorded calls in their quantized form, everything between them as it is. */
@@ -14,11 +15,22 @@ export class IntegerRun extends PlannedRun {
   protected readonly computesIntegers = true;
 
   protected perform(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
+    if (op.isDynamic) return this.#dynamic(op, floatTensors(args) as unknown[], compute);
     if (!op.row || !(op.takesQuantized || holdsStandIn(args))) return this.inFloat(args, compute);
     const given = mapTensors(args, (x, place) => this.#input(op, x, place)) as unknown[];
     const result =
       op.kind === 'module' ? this.#module(op, given, compute) : this.#operator(op, given, compute);
     return this.standIns(result, { producer: op, awaiting: op.next });
+  }
+
+  /** A product of floats with a weight in int8 or float16. */
+  #dynamic(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
+    const form = op.row?.operator as OperatorForm;
+    const packed = this.state.packed.get(op.key);
+    if (!packed) return compute(args);
+    const target = packed instanceof PackedHalfWeights ? form.half : form.dynamic;
+    const rest = packed instanceof PackedHalfWeights ? [] : [false];
+    return this.dispatch(target as OpName, ...([args[0], packed, ...rest] as never));
   }
 
   /** The quantized tensor that a call takes; one that comes in plain is quantized here. */

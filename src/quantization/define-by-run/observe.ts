@@ -54,7 +54,8 @@ export class Observation extends PlannedRun {
   protected readonly computesIntegers = false;
 
   protected perform(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
-    if (!op.row || !(op.takesQuantized || holdsStandIn(args))) return this.inFloat(args, compute);
+    if (!op.row || op.isDynamic || !(op.takesQuantized || holdsStandIn(args)))
+      return this.inFloat(args, compute);
     let given = mapTensors(args, (x, place) => this.#input(op, x, place)) as unknown[];
     const place = op.row.operator?.weight?.weight;
     const rounding = op.weight ? this.state.observers.get(weightKey(op)) : undefined;

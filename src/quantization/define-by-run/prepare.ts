@@ -41,8 +41,8 @@ export interface PrepareDbrOptions {
 }
 
 /**
- * Prepares a model for static quantization without graph or stubs: runs it once, as it is, and records the quantizable calls that
- * go by (layers, additions, products, concatenations, …), module by module in their order. What runs of calls the backend
+ * Prepares a model for static (by qconfig also dynamic) quantization without graph or stubs: runs it once and records the calls that
+ * can be quantized (layers, additions, products, concatenations, …), module by module in their order. What runs of calls the backend
  * table knows are fused, observers are placed. Calibrate by running the result: loops, branches, early exits, code that
  * reads values or knows nothing of tensors all run as they are, as long as quantizable calls come in the recorded order; fewer
  * of them may come. Then {@link convertDbr}.
@@ -258,7 +258,7 @@ function placeObservers(state: AutoQuantizationState, record: Record): void {
       observers.set(key, observer);
       observers.set(op.key, observer);
     }
-    if (state.isTrained && op.weight && op.row)
+    if (state.isTrained && op.weight && op.isObserved)
       observers.set(weightKey(op), (op.qconfig as QConfig).weight());
     if (op.joins || !op.takesQuantized) continue;
     for (const place of record.plain.get(op) ?? []) {

@@ -68,7 +68,7 @@ export class Recording extends ModelRun {
   }
 
   protected perform(op: SeenOp, args: readonly unknown[], compute: Compute): unknown {
-    if (!op.row && op.kind === 'operator') return this.inFloat(args, compute);
+    if (op.isDynamic || (!op.row && op.kind === 'operator')) return this.inFloat(args, compute);
     const feed = entry(this.#record.feeds, op, () => new Set<SeenOp | null>());
     const plain = entry(this.#record.plain, op, () => new Set<number>());
     const joined = op.joins ? entry(this.#record.joined, op, () => new Set<SeenOp>()) : null;

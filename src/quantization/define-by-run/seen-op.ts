@@ -23,6 +23,8 @@ export interface Treatment {
   readonly fix: string | null;
   /** What an operator takes as its weight; null where it takes none. */
   readonly weight: WeightSource | null;
+  /** True where only its weight is quantized: floats go in and come out. */
+  readonly isDynamic?: boolean;
 }
 
 /** The parameters that an operator computes with. */
@@ -53,6 +55,7 @@ export class SeenOp implements Sighting {
   reason: string;
   fix: string | null;
   readonly weight: WeightSource | null;
+  readonly isDynamic: boolean;
   /** The next call that is fused into this one's. */
   next: SeenOp | null = null;
   /** The call that does this one's work: itself, or the earlier one that it is fused into. */
@@ -81,6 +84,7 @@ export class SeenOp implements Sighting {
     this.reason = treatment.reason;
     this.fix = treatment.fix;
     this.weight = treatment.weight;
+    this.isDynamic = treatment.isDynamic ?? false;
   }
 
   /** True for calls that are fused into an earlier one. */
@@ -95,7 +99,7 @@ export class SeenOp implements Sighting {
 
   /** True where its result has parameters of its own, or shares those of a list of tensors. */
   get isObserved(): boolean {
-    if (!this.row || this.isPart || this.row.custom) return false;
+    if (!this.row || this.isPart || this.row.custom || this.isDynamic) return false;
     return this.row.output === 'own' || this.joins;
   }
 

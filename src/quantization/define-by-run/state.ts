@@ -1,7 +1,9 @@
 import { type AnyModule, Module, type StateLoader } from '../../nn/module.ts';
 import { PackedWeights } from '../../ops/quantized/packed.ts';
+import { PackedHalfWeights } from '../../ops/quantized/packed-half.ts';
 import type { QuantizedDType } from '../../tensor/dtype.ts';
 import type { StateDict } from '../../tensor/state.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import type { BackendConfig } from '../backend/backend-config.ts';
 import { loadOutputQParams, readWeightAndBias, saveOutputQParams } from '../layers/state.ts';
 import type { Note } from '../notes.ts';
@@ -40,7 +42,7 @@ export class AutoQuantizationState extends Module<never[], never> {
   /** Observers of results and inputs, by {@link SeenOp.key} and {@link inputKey}. */
   readonly observers: Map<string, ObserverBase> = new Map();
   readonly qparams: Map<string, MutableQParams> = new Map();
-  readonly packed: Map<string, PackedWeights> = new Map();
+  readonly packed: Map<string, PackedWeights | PackedHalfWeights> = new Map();
   /** Quantizable calls and modules that stay float, and operators that ran in float on what would be quantized. */
   notes: readonly CallNote[] = [];
 
@@ -107,15 +109,17 @@ function loadPacked(
   loader: StateLoader,
   prefix: string,
   key: string,
-  { weight: { shape }, geometry }: PackedWeights,
+  packed: PackedWeights | PackedHalfWeights,
 ): void {
   const weightKey = `${prefix}${key}.weight`;
   const weight = loader.take(weightKey);
   const bias = loader.take(`${prefix}${key}.bias`);
   if (weight === undefined || bias === undefined) return;
-  readWeightAndBias(loader, weightKey, weight, bias, shape, (w, b) =>
-    state.packed.set(key, new PackedWeights(w, b, geometry)),
-  );
+  const isHalf = packed instanceof PackedHalfWeights;
+  const assign = (w: Tensor, b: Tensor | null): void => {
+    state.packed.set(key, isHalf ? new PackedHalfWeights(w, b) : new PackedWeights(w, b, packed.geometry));
+  };
+  readWeightAndBias(loader, weightKey, weight, bias, packed.weight.shape, assign, isHalf);
 }
 
 /** Where the fake-quantize of a call's weight is kept: `layer1.0.ops.2.weight_fake_quant`. */

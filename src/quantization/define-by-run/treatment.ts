@@ -56,27 +56,38 @@ function operatorTreatment(
     return { row, qconfig, reason: '', fix: null, weight: null };
   if (!qconfig) return float(qconfig, 'its qconfig is null', null);
   const keep = `give '${target}' null in the qconfig mapping to keep it float`;
-  if (isDynamicQConfig(qconfig))
-    return float(
-      qconfig,
-      'a dynamic qconfig, and no dynamic form of this operator',
-      `Use a static one, or ${keep}.`,
-    );
+  if (isDynamicQConfig(qconfig)) {
+    const half = qconfig.weight().dtype === 'float16';
+    if (!(half ? row.operator?.half : row.operator?.dynamic))
+      return float(
+        qconfig,
+        'a dynamic qconfig, and no dynamic form of this operator',
+        `Use a static one, or ${keep}.`,
+      );
+    return weighted(row, qconfig, parameters, args, keep, true);
+  }
   const fault = activationFault(qconfig.activation(), 'convertDbr');
   if (fault) return float(qconfig, `its qconfig has ${fault.got}`, `Use getDefaultQConfig(), or ${keep}.`);
+  return weighted(row, qconfig, parameters, args, keep, false);
+}
+
+/** With the parameters of the model that an operator computes with, where it takes weights. */
+function weighted(
+  row: Pattern,
+  qconfig: QConfig,
+  parameters: ReadonlyMap<unknown, string>,
+  args: readonly unknown[],
+  keep: string,
+  isDynamic: boolean,
+): Treatment {
+  const found = { row, qconfig, reason: '', fix: null, isDynamic };
   const place = row.operator?.weight;
-  if (!place?.pack) return { row, qconfig, reason: '', fix: null, weight: null };
+  if (!place?.pack) return { ...found, weight: null };
   const [weight, given] = [args[place.weight], args[place.bias]];
   const [path, biasPath] = [parameters.get(weight), parameters.get(given)];
   if (path !== undefined && (given === null || biasPath !== undefined)) {
     const geometry = place.pack === 'conv' ? (args[place.bias + 1] as ConvGeometry) : null;
-    return {
-      row,
-      qconfig,
-      reason: '',
-      fix: null,
-      weight: { weight: path, bias: biasPath ?? null, geometry },
-    };
+    return { ...found, weight: { weight: path, bias: biasPath ?? null, geometry } };
   }
   return float(
     qconfig,

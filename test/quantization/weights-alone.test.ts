@@ -13,10 +13,12 @@ import {
 } from '../../src/index.ts';
 
 const {
+  convertDbr,
   convertFx,
   convertToReferenceFx,
   defaultDynamicQConfig,
   float16DynamicQConfig,
+  prepareDbr,
   prepareFx,
   QConfigMapping,
   quantizeDynamic,
@@ -33,6 +35,15 @@ class Mixed extends nn.Module {
   forward(x: Tensor): Tensor {
     const y = relu(linear(this.enter(x), this.table, this.shift));
     return this.last(this.lstm(y)[0]);
+  }
+}
+
+/** A convolution with a parameter as its kernel. */
+class Convolving extends nn.Module {
+  kernel = new nn.Parameter(randn([4, 3, 3, 3]));
+
+  forward(x: Tensor): Tensor {
+    return nn.functional.conv2d(x, this.kernel, null, { padding: 1 });
   }
 }
 
@@ -86,5 +97,33 @@ describe('graph mode with weights alone quantized', () => {
     expect((noGrad(() => other(x)) as Tensor).numbers()).toEqual((noGrad(() => half(x)) as Tensor).numbers());
     const program = jit.trace(half, [x]);
     expect((program.run(x) as Tensor).numbers()).toEqual((noGrad(() => half(x)) as Tensor).numbers());
+  });
+});
+
+describe('define-by-run with weights alone quantized', () => {
+  test.each([
+    ['int8', defaultDynamicQConfig],
+    ['float16', float16DynamicQConfig],
+  ])('%s: operators and layers give what graph mode gives, and states load', (_name, qconfig) => {
+    const { model, graph, x } = prepared(qconfig);
+    const mapping = new QConfigMapping().setGlobal(qconfig);
+    const made = convertDbr(prepareDbr(model, mapping, [x]));
+    const rows = suite.coverage(made).filter((row) => row.type === 'linear');
+    expect(rows.map((row) => row.status)).toEqual(['quantized']);
+    const run = (m: unknown): number[] =>
+      Array.from((noGrad(() => (m as nn.AnyModule)(x)) as Tensor).numbers());
+    expect(run(made)).toEqual(run(convertFx(graph)));
+    const other = convertDbr(prepareDbr(new Mixed().eval(), mapping, [x]));
+    expect(run(other)).not.toEqual(run(made));
+    other.loadStateDict(made.stateDict());
+    expect(run(other)).toEqual(run(made));
+    const convolving = new Convolving().eval();
+    const image = randn([2, 3, 6, 6]);
+    const float = noGrad(() => convolving(image)) as Tensor;
+    const byRun = convertDbr(prepareDbr(convolving, mapping, [image]));
+    const error = suite.maxError(float, noGrad(() => byRun(image)) as Tensor);
+    // Convolutions have no form in half precision and stay as they are.
+    if (qconfig === float16DynamicQConfig) expect(error).toBe(0);
+    else expect([error > 0, error < 0.2]).toEqual([true, true]);
   });
 });
