@@ -3,6 +3,7 @@ import type { AnyModule } from '../nn/module.ts';
 import type { Pattern } from '../quantization/backend/pattern.ts';
 import { patternLookup, quantizedClasses } from '../quantization/backend/patterns.ts';
 import { recordedOperators } from '../quantization/define-by-run/notes.ts';
+import { stateOf } from '../quantization/define-by-run/state.ts';
 import { graphCalls } from '../quantization/graph/calls.ts';
 import { recordedReason } from '../quantization/notes.ts';
 import { ObserverBase } from '../quantization/observers/observer.ts';
@@ -54,7 +55,10 @@ export function coverage(model: AnyModule, patterns: readonly Pattern[] = []): C
     const hasWeights = module.ownParameters().length > 0;
     if (!isLeaf && !hasWeights) continue;
     if (module.typeName === 'Identity') continue;
-    rows.push({ path, type: module.typeName, status: 'float', reason: floatReason(module, patterns) });
+    const meeting = stateOf(model)?.meetings.get(path);
+    const passesOn = !hasWeights && (meeting === 'open' || meeting === 'as is');
+    const reason = passesOn ? 'works on what it is given, integers or floats' : floatReason(module, patterns);
+    rows.push({ path, type: module.typeName, status: 'float', reason });
   }
   return [...rows, ...recordedOperators(model)];
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   add,
   cat,
+  deepCopy,
   dropout,
   enableGrad,
   linear,
@@ -11,9 +12,12 @@ import {
   noGrad,
   optim,
   quantization,
+  randint,
   randn,
   relu,
+  select,
   sigmoid,
+  suite,
   type Tensor,
 } from '../../src/index.ts';
 
@@ -22,6 +26,7 @@ const {
   convertFx,
   disableFakeQuant,
   disableObserver,
+  floatQParamsWeightOnlyQConfig,
   getDefaultQatQConfigMapping,
   prepareDbr,
   prepareQatDbr,
@@ -48,6 +53,45 @@ class Mixed extends nn.Module {
     let h = linear(dropout(joined.mul(sigmoid(joined)), 0.2, this.training), this.table);
     for (let i = 0; i < 2 + (h.shape[0] % 2); i++) h = this.step(h);
     return this.fc(h);
+  }
+}
+
+class Recurrent extends nn.Module {
+  enter = new nn.Linear(6, 8);
+  lstm = new nn.LSTM(8, 10, { batchFirst: true });
+  leave = new nn.Linear(10, 4);
+
+  forward(x: Tensor): Tensor {
+    return this.leave(select(this.lstm(this.enter(x))[0], 1, -1));
+  }
+}
+
+class Attending extends nn.Module {
+  enter = new nn.Linear(6, 8);
+  attention = new nn.MultiheadAttention(8, 2, { batchFirst: true });
+  leave = new nn.Linear(8, 4);
+
+  forward(x: Tensor): Tensor {
+    const y = this.enter(x);
+    return this.leave(this.attention(y, y, y)[0]);
+  }
+}
+
+class Embedded extends nn.Module {
+  table = new nn.Embedding(20, 6);
+  fc = new nn.Linear(6, 4);
+
+  forward(words: Tensor): Tensor {
+    return this.fc(this.table(words));
+  }
+}
+
+class Twice extends nn.Module {
+  fc = new nn.Linear(6, 6);
+  act = new nn.Sigmoid();
+
+  forward(x: Tensor): Tensor {
+    return this.fc(this.act(this.fc(x)));
   }
 }
 
@@ -93,6 +137,43 @@ describe('training through quantization, define-by-run', () => {
       `${name}: ${numbers(computed).length} outputs equal; simulated in float off by ${((100 * off) / range).toFixed(2)} % of the range`,
     );
     expect(off).toBeLessThan(0.1 * range);
+  });
+
+  const parts: Readonly<Record<string, [() => nn.AnyModule, () => Tensor]>> = {
+    'an LSTM, observed in parts': [() => new Recurrent(), () => randn([3, 5, 6])],
+    'an attention, observed in parts': [() => new Attending(), () => randn([3, 5, 6])],
+    'an embedding, weights alone': [() => new Embedded(), () => randint(0, 20, [3, 5])],
+    'a layer in two places': [() => new Twice(), () => randn([3, 6])],
+  };
+
+  test.each(Object.keys(parts))('%s: predictions, copies and states', (name) => {
+    manualSeed(1);
+    const [make, inputs] = parts[name];
+    const own = getDefaultQatQConfigMapping('qnnpack').setObjectType(
+      nn.Embedding,
+      floatQParamsWeightOnlyQConfig,
+    );
+    const prepare = (): nn.AnyModule => prepareQatDbr(make().train(), own, [inputs()]);
+    const prepared = prepare();
+    const sgd = new optim.SGD(prepared.parameters(), { lr: 1e-2 });
+    for (let i = 0; i < 2; i++) {
+      sgd.zeroGrad();
+      const y = prepared(inputs()) as Tensor;
+      y.mul(y).mean().backward();
+      sgd.step();
+    }
+    prepared.eval().apply(disableObserver);
+    const x = inputs();
+    const int8 = convertDbr(prepared);
+    const want = numbers(noGrad(() => int8(x)));
+    expect(numbers(noGrad(() => prepared(x)))).toEqual(want);
+    expect(numbers(noGrad(() => deepCopy(prepared)(x)))).toEqual(want);
+    const other = prepare();
+    other(inputs());
+    other.loadStateDict(prepared.stateDict());
+    expect(numbers(noGrad(() => other.eval()(x)))).toEqual(want);
+    const left = suite.coverage(int8).filter((row) => row.status === 'float');
+    expect(left.every((row) => row.reason.startsWith('works on what it is given'))).toBe(true);
   });
 
   test('graph mode trains the same numbers where no fake-quantize stands in two places', () => {
