@@ -11,6 +11,7 @@ import { QConfigMapping } from '../qconfig-mapping.ts';
 import { swap } from '../swap.ts';
 import { annotateGraph, type Decisions, isStandalone } from './annotate.ts';
 import { PrepareCustomConfig } from './custom-config.ts';
+import { followMode } from './follow-mode.ts';
 import { fuseGraph } from './fuse.ts';
 import { insertObservers } from './insert.ts';
 import { moduleOf } from './match.ts';
@@ -146,6 +147,7 @@ function prepareGraph(
   const into = training ? TrainingGraphModule : GraphModule;
   const batchDim = options.batchDim ?? 0;
   const traced = traceForQuantization(model, exampleInputs, { fn, custom, batchDim, into });
+  if (training) followMode(traced.module, fn);
   const backend = backendOf(options);
   fuseGraph(traced.module, training, fn, backend);
   const qconfigs = configure(traced, mapping, training, backend);
