@@ -1,7 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { noGrad } from '../../src/ops/index.ts';
-import { convertFx, getDefaultQConfigMapping, prepareFx } from '../../src/quantization/index.ts';
+import {
+  convertFx,
+  getDefaultQatQConfigMapping,
+  getDefaultQConfigMapping,
+  prepareFx,
+  prepareQatFx,
+} from '../../src/quantization/index.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import {
   IntegerRecorder,
@@ -19,6 +25,8 @@ import { around, ENTER, NAMED } from '../support/operator-cases.ts';
 interface Golden {
   readonly rank: 2 | 3 | 4 | 5;
   readonly observers: readonly ObserverRow[];
+  /** Fake-quantizes for training; without their parameters. */
+  readonly trained: readonly (readonly [string, number, readonly string[], string])[];
   readonly integers?: Readonly<Record<string, IntegerRow>>;
   readonly output?: readonly number[];
   /** What PyTorch says where its converted model does not run. */
@@ -95,7 +103,7 @@ test('every operator of the golden file is compared', () => {
 });
 
 describe('one operator in graph mode, against PyTorch FX', () => {
-  const counts = { placed: 0, integers: 0, outputs: 0 };
+  const counts = { placed: 0, trained: 0, integers: 0, outputs: 0 };
 
   test.each(NAMED)('%s', (name) => {
     const { rank, observers, integers = {}, output = [] } = golden[name];
@@ -148,9 +156,30 @@ describe('one operator in graph mode, against PyTorch FX', () => {
     if (expected !== 'integers') expect(outputs).toBe(0);
   });
 
+  test.each(NAMED)('%s, for training', (name) => {
+    const { rank, trained } = golden[name];
+    const named = (node: string): string => NAMES[name]?.[node] ?? node;
+    const x = noiseTensor(ENTER[rank].shape, 990);
+    const prepared = prepareQatFx(around(name, rank).train(), getDefaultQatQConfigMapping('qnnpack'), [x]);
+    const ours = observersOf(prepared).map(
+      ([source, observer, users, type]): ObserverRow => [
+        named(source),
+        observer,
+        users.map(named),
+        type,
+        null,
+      ],
+    );
+    const theirs = trained.map((row): ObserverRow => [...row, null]);
+    const isAlike =
+      JSON.stringify([placed(ours), sharing(ours)]) === JSON.stringify([placed(theirs), sharing(theirs)]);
+    if (isAlike) counts.trained += ours.length;
+    expect(isAlike).toBe(DIFFERENCES[name]?.in !== 'placement');
+  });
+
   afterAll(() => {
     console.log(
-      `${counts.placed} observers placed and shared alike; integers of ${counts.integers} results and ` +
+      `${counts.placed} observers and ${counts.trained} fake-quantizes placed and shared alike; integers of ${counts.integers} results and ` +
         `${counts.outputs} outputs compared; ${Object.keys(DIFFERENCES).length} of ${NAMED.length} operators ` +
         'another way, each with its reason',
     );

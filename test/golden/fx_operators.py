@@ -3,6 +3,7 @@ addition behind it: where observers stand and which they share, their parameters
 
 Run: python3 test/golden/fx_operators.py   (writes data/fx_operators.json)
 """
+import copy
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ import zlib
 import torch
 import torch.ao.quantization as tq
 from torch import nn
-from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx, prepare_qat_fx
 from torch.nn import functional as F
 
 from common import fill
@@ -185,13 +186,20 @@ CASES = {
 }
 
 
+def trained(rank, operator):
+    """Where fake-quantizes stand for training."""
+    model = Around(rank, copy.deepcopy(operator)).train()
+    example = (noise_tensor(ENTER[rank][0], 990),)
+    return [row[:4] for row in observers_of(prepare_qat_fx(model, tq.get_default_qat_qconfig_mapping("qnnpack"), example))]
+
+
 def run(name):
     rank, operator = CASES[name]
     shape = ENTER[rank][0]
     model = Around(rank, operator).eval()
     fill(model)
     prepared = prepare_fx(model, tq.get_default_qconfig_mapping("qnnpack"), (noise_tensor(shape, 990),))
-    row = {"rank": rank}
+    row = {"rank": rank, "trained": trained(rank, operator)}
     with torch.no_grad():
         for b in range(2):
             prepared(noise_tensor(shape, 900 + 10 * b))
