@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { manualSeed } from '../../src/core/random.ts';
 import {
   add,
+  amax,
   cat,
+  chunk,
   fx,
   models,
   nn,
@@ -12,6 +14,7 @@ import {
   relu,
   sigmoid,
   softmax,
+  sort,
   type Tensor,
 } from '../../src/index.ts';
 import { deepCopy } from '../../src/nn/deep-copy.ts';
@@ -43,6 +46,18 @@ class Mixed extends nn.Module {
   }
 }
 
+/** Halves of a tensor, its extremes and its order. */
+class Parted extends nn.Module {
+  enter = new nn.Linear(12, 16);
+  leave = new nn.Linear(8, 4);
+
+  forward(x: Tensor): Tensor {
+    const [value, gate] = chunk(this.enter(x), 2, 1);
+    const [sorted] = sort(value.mul(sigmoid(gate)), 1);
+    return this.leave(add(sorted, amax(value, 1, { keepdim: true })));
+  }
+}
+
 class Recurrent extends nn.Module<[Tensor, Tensor, Tensor], Tensor> {
   enter = new nn.Linear(6, 8);
   lstm = new nn.LSTM(8, 10);
@@ -65,6 +80,7 @@ const CASES: Readonly<Record<string, Case>> = {
   mobilenetV2: { make: models.mobilenetV2, shapes: [[2, 3, 32, 32]] },
   dsCnn: { make: models.dsCnn, shapes: [[2, 1, 49, 10]] },
   mixed: { make: () => new Mixed(), shapes: [[4, 3, 8, 8]] },
+  'parts of tensors': { make: () => new Parted(), shapes: [[4, 12]] },
   'lstm, observed in parts': {
     make: () => new Recurrent(),
     shapes: [

@@ -266,6 +266,7 @@ class Lowering {
       const output = this.#output(q);
       this.#known.set(part, output);
       part.meta.dtype = output.dtype;
+      part.meta.origin = q.meta.origin;
       node.meta.dtype = output.dtype;
       q.replaceAllUsesWith(part);
       this.#owner.graph.eraseNode(q);
