@@ -8,6 +8,7 @@ import type { Pattern } from '../backend/pattern.ts';
 import type { PatternLookup } from '../backend/patterns.ts';
 import { recordNotes, refuseNotes } from '../notes.ts';
 import { attachObservers, takeApart } from '../observation.ts';
+import type { ObserverBase, ObserverFactory } from '../observers/observer.ts';
 import { propagateQConfig } from '../propagate-qconfig.ts';
 import type { QConfig } from '../qconfig.ts';
 import { QConfigMapping, type QConfigMappingDict } from '../qconfig-mapping.ts';
@@ -254,7 +255,8 @@ function placeObservers(state: AutoQuantizationState, record: Record): void {
   for (const op of record.ops) {
     if (op.isObserved) {
       const { key, qconfig } = op.shares;
-      const observer = observers.get(key) ?? (qconfig as QConfig).activation();
+      const range = op.shares === op ? record.fixed.get(op)?.fixedOutput : undefined;
+      const observer = observers.get(key) ?? observerFor(qconfig as QConfig, range, state.isTrained);
       observers.set(key, observer);
       observers.set(op.key, observer);
     }
@@ -265,6 +267,17 @@ function placeObservers(state: AutoQuantizationState, record: Record): void {
       if (isActivation(op, place)) observers.set(inputKey(op, place), (op.qconfig as QConfig).activation());
     }
   }
+}
+
+/** What watches a result: what its qconfig says, or the known parameters of what it is put together from. */
+function observerFor(
+  { activation }: QConfig,
+  range: ObserverFactory | undefined,
+  isTrained: boolean,
+): ObserverBase {
+  const own = activation();
+  if (!range || own.dtype !== 'quint8') return own;
+  return isTrained ? range() : (range.args as { readonly observer: ObserverFactory }).observer();
 }
 
 /** QConfigs that modules have of their own, for themselves and all below, by path. */

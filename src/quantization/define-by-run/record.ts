@@ -1,8 +1,9 @@
 import type { AnyModule } from '../../nn/module.ts';
+import type { Pattern } from '../backend/pattern.ts';
 import type { Note } from '../notes.ts';
 import { type Compute, type Frame, ModelRun, wrongOrder } from './run.ts';
 import { SeenOp, type Sighting, type Treatment } from './seen-op.ts';
-import { mapTensors, StandIn, type Value } from './stand-in.ts';
+import { type FixedRange, mapTensors, StandIn, type Value } from './stand-in.ts';
 import type { AutoQuantizationState } from './state.ts';
 
 /** Says how a call is to be quantized; `order` counts calls of the same kind in the same module. */
@@ -30,6 +31,8 @@ export class Record {
   readonly feeds: Map<SeenOp, Set<SeenOp | null>> = new Map();
   /** For calls that join tensors: the calls whose observers their arguments come under. */
   readonly joined: Map<SeenOp, Set<SeenOp>> = new Map();
+  /** For calls that join parts of one tensor of known range: its row; null for others. */
+  readonly fixed: Map<SeenOp, Pattern | null> = new Map();
   /** Places of tensors that came in plain. */
   readonly plain: Map<SeenOp, Set<number>> = new Map();
   /** Operators in float on what would be quantized, by module and name. */
@@ -73,9 +76,11 @@ export class Recording extends ModelRun {
     const plain = entry(this.#record.plain, op, () => new Set<number>());
     const joined = op.joins ? entry(this.#record.joined, op, () => new Set<SeenOp>()) : null;
     let source: SeenOp | null = null;
+    const ranges = new Set<FixedRange | null>();
     const given = mapTensors(args, (x, place) => {
       const value = x instanceof StandIn ? this.take(x, op) : null;
       if (place === 0) feed.add(value?.producer ?? null);
+      ranges.add(value?.fixed ?? null);
       if (!value) {
         plain.add(place);
         return x instanceof StandIn ? x.materialize() : x;
@@ -84,6 +89,7 @@ export class Recording extends ModelRun {
       if (value.source) joined?.add(value.source);
       return value.tensor;
     }) as unknown[];
+    if (op.joins) this.#joinRange(op, ranges);
     const uses = entry(this.#record.uses, op, (): Uses => ({ by: new Set(), elsewhere: false }));
     const onRead = (): void => {
       uses.elsewhere = true;
@@ -93,6 +99,13 @@ export class Recording extends ModelRun {
       source: op.isObserved ? op : op.row?.custom ? null : source,
       onRead,
     });
+  }
+
+  #joinRange(op: SeenOp, ranges: ReadonlySet<FixedRange | null>): void {
+    const [range] = ranges;
+    const row = ranges.size === 1 && range ? range.row : null;
+    const { fixed } = this.#record;
+    fixed.set(op, !fixed.has(op) || fixed.get(op) === row ? row : null);
   }
 
   protected used(value: Value, by: SeenOp): void {

@@ -15,6 +15,7 @@ import type { Pattern } from '../backend/pattern.ts';
 import { PATTERNS } from '../backend/patterns.ts';
 import { describe, type SeenOp, type Sighting, takesList } from './seen-op.ts';
 import {
+  type FixedRange,
   floatTensors,
   holdsStandIn,
   mapTensors,
@@ -199,6 +200,7 @@ export abstract class ModelRun implements Interpreter {
   /** Runs a call on the integers as they are, or on the floats that stand for them. */
   #passOn(op: string, row: Pattern | undefined, args: readonly unknown[], compute: Compute): unknown {
     let source: SeenOp | null | undefined;
+    let range: FixedRange | null | undefined;
     let family: StandIn['family'] | undefined;
     const given = mapTensors(args, (x) => {
       const value = x instanceof StandIn ? x.current() : null;
@@ -206,6 +208,7 @@ export abstract class ModelRun implements Interpreter {
       if (value.awaiting) throw outOfOrder(value.awaiting, `its input used by ${op}`);
       if (op in views) family = (x as StandIn).family;
       source = source === undefined || source === value.source ? value.source : null;
+      range = range === undefined || range === value.fixed ? value.fixed : null;
       value.onRead?.();
       return value.tensor;
     }) as unknown[];
@@ -215,7 +218,8 @@ export abstract class ModelRun implements Interpreter {
       number && this.computesIntegers
         ? this.dispatch(number, ...(given.slice(0, 2) as never))
         : this.passedOn(compute(given), row);
-    return this.standIns(result, { source: keeps }, family);
+    const fixed = row?.fixedOutput ? { row } : number ? null : range;
+    return this.standIns(result, { source: keeps, fixed }, family);
   }
 
   /** What goes on in place of the result of a call that passes values on. */

@@ -3,10 +3,16 @@ import { isPlainObject } from '../../core/plain-object.ts';
 import { dispatch } from '../../ops/dispatch.ts';
 import type { TypedArray } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
+import type { Pattern } from '../backend/pattern.ts';
 import type { SeenOp } from './seen-op.ts';
 
 /** Where a {@link Value} comes from; what is not given is null. */
-export type ValueOrigin = Partial<Pick<Value, 'producer' | 'source' | 'awaiting' | 'onRead'>>;
+export type ValueOrigin = Partial<Pick<Value, 'producer' | 'source' | 'fixed' | 'awaiting' | 'onRead'>>;
+
+/** One call whose result has a known range: what is taken out of that result is under the same parameters. */
+export interface FixedRange {
+  readonly row: Pattern;
+}
 
 /** What a {@link StandIn} stands for: the result of a call that is, or will be, quantized. */
 export class Value {
@@ -16,6 +22,8 @@ export class Value {
   readonly producer: SeenOp | null;
   /** The call whose observer decides the parameters; null where they are fixed or follow from others. */
   readonly source: SeenOp | null;
+  /** The call of known range that it was taken out of; null for all others. */
+  readonly fixed: FixedRange | null;
   /** The call fused into the producer's that must come next, and be given this. */
   readonly awaiting: SeenOp | null;
   /** Told of every use that is not by a recorded call. */
@@ -26,6 +34,7 @@ export class Value {
     this.tensor = tensor;
     this.producer = origin.producer ?? null;
     this.source = origin.source ?? null;
+    this.fixed = origin.fixed ?? null;
     this.awaiting = origin.awaiting ?? null;
     this.onRead = origin.onRead ?? null;
   }
