@@ -141,6 +141,8 @@ function integers(model: AnyModule, x: Tensor): Map<string, ArrayLike<number>> {
   return seen.set('output', (F.noGrad(() => model(x)) as Tensor).numbers());
 }
 
+// Apart remain joints of a tensor that was multiplied by a number, and of one of known range behind a dropout: graph mode, as
+// PyTorch, has them under observers of their own. Of seeds 40 to 299 that is 126 and 244.
 test('40 networks of all kinds of operators: graph mode and define-by-run give the same integers', () => {
   const mapping = new QConfigMapping().setGlobal(defaultQConfig);
   const used = new Set<string>();

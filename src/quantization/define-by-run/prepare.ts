@@ -241,10 +241,15 @@ function dropFused(target: AnyModule, record: Record): void {
   }
 }
 
-/** Calls whose results are joined come under one observer: that of the first of them. */
+/**
+ * Calls whose results are joined come under one observer: that of the first of them. Where a tensor of known range is among
+ * them, what they are joined to has an observer of its own, and is the only one where that tensor comes first.
+ */
 function share(record: Record): void {
   for (const [join, sources] of record.joined) {
-    const group = new Set([...sources, join].map((op) => op.head.shares));
+    const isFirst = record.unshared.get(join);
+    if (isFirst) continue;
+    const group = new Set([...sources, ...(isFirst === undefined ? [join] : [])].map((op) => op.head.shares));
     const [first] = group;
     for (const op of record.ops) if (group.has(op.shares)) op.shares = first;
   }

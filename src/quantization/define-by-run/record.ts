@@ -31,6 +31,8 @@ export class Record {
   readonly feeds: Map<SeenOp, Set<SeenOp | null>> = new Map();
   /** For calls that join tensors: the calls whose observers their arguments come under. */
   readonly joined: Map<SeenOp, Set<SeenOp>> = new Map();
+  /** For calls that join tensors of which some have parameters that nobody observes: whether the first does. */
+  readonly unshared: Map<SeenOp, boolean> = new Map();
   /** For calls that join parts of one tensor of known range: its row; null for others. */
   readonly fixed: Map<SeenOp, Pattern | null> = new Map();
   /** Places of tensors that came in plain. */
@@ -87,6 +89,10 @@ export class Recording extends ModelRun {
       }
       if (place === 0) source = value.source;
       if (value.source) joined?.add(value.source);
+      else if (value.fixed && joined) {
+        const { unshared } = this.#record;
+        unshared.set(op, place === 0 || unshared.get(op) === true);
+      }
       return value.tensor;
     }) as unknown[];
     if (op.joins) this.#joinRange(op, ranges);

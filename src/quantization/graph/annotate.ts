@@ -109,7 +109,7 @@ function annotateRow(
     annotations.set(first, { inputs: leaveFloat, output: null });
     return null;
   }
-  if (!last.meta.dtype && row.output === 'kept') return annotateParts(annotations, first, activation.dtype);
+  if (!last.meta.dtype && row.output === 'kept') return annotateParts(annotations, first, qconfig);
   if (!last.meta.dtype && !row.dynamic) return { reason: 'its result is not one tensor', fix: null };
   if (isDynamicQConfig(qconfig)) {
     const form = row.dynamic ?? row.operator?.dynamic;
@@ -155,13 +155,13 @@ function annotateRow(
 }
 
 /** An operator that gives several tensors: each of them is quantized like what they are taken out of. */
-function annotateParts(annotations: Annotations, node: Node, dtype: string): FloatReason | null {
+function annotateParts(annotations: Annotations, node: Node, { activation }: QConfig): FloatReason | null {
   const [source] = node.args;
-  if (!isQuantizedDType(dtype as never))
-    return { reason: `its qconfig keeps activations in ${dtype}`, fix: null };
-  const spec = source instanceof Node ? annotations.get(source)?.output : undefined;
-  if (!(source instanceof Node) || !spec) return { reason: 'what goes in is float', fix: null };
-  annotations.set(node, { inputs: new Map([[source, spec]]), output: null });
+  const { dtype } = activation();
+  if (!isQuantizedDType(dtype)) return { reason: `its qconfig keeps activations in ${dtype}`, fix: null };
+  if (!(source instanceof Node) || !annotations.get(source)?.output)
+    return { reason: 'what goes in is float', fix: null };
+  annotations.set(node, { inputs: new Map([[source, new QuantizationSpec(activation)]]), output: null });
   const output = new SharedQuantizationSpec([source, node]);
   for (const part of node.users)
     if (part.target === 'getitem' && part.meta.dtype === 'float32')
