@@ -46,7 +46,8 @@ function qparamsOf(observer: quantization.ObserverBase): [number, number] {
   return [found.scale.item(), found.zeroPoint.item()];
 }
 
-function observersOf(prepared: fx.GraphModule<any, any>): ObserverRow[] {
+/** Where observers stand in a graph. */
+export function observersOf(prepared: fx.GraphModule<any, any>): ObserverRow[] {
   const seen: unknown[] = [];
   return prepared.graph.nodes.flatMap((node): ObserverRow[] => {
     const observer = node.op === 'call_module' ? prepared.getSubmodule(node.targetName) : null;
@@ -88,14 +89,14 @@ class Recorder extends fx.Interpreter {
 }
 
 /** Groups of observed nodes that have one observer between them. */
-function sharing(rows: readonly ObserverRow[]): string[] {
+export function sharing(rows: readonly ObserverRow[]): string[] {
   const groups = new Map<number, string[]>();
   for (const [source, index] of rows) groups.set(index, [...(groups.get(index) ?? []), source]);
   return [...groups.values()].map((g) => g.sort().join(' = ')).sort();
 }
 
 /** Observed node, class, users: one line each, in any order. */
-function placed(rows: readonly ObserverRow[]): string[] {
+export function placed(rows: readonly ObserverRow[]): string[] {
   return rows
     .map(([source, , users, type]) => `${source} → ${type} → ${[...users].sort().join(', ')}`)
     .sort();

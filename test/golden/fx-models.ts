@@ -47,6 +47,18 @@ class StaticLstm extends nn.Module<[Tensor, Tensor, Tensor], Tensor> {
   }
 }
 
+class MovedLstm extends nn.Module<[Tensor, Tensor, Tensor], Tensor> {
+  enter = new nn.Linear(12, 16);
+  lstm = new nn.LSTM(16, 16);
+  leave = new nn.Linear(16, 10);
+
+  forward(x: Tensor, h: Tensor, c: Tensor): Tensor {
+    const y = this.enter(x);
+    const [out] = this.lstm(y, [h, c]);
+    return this.leave(add(out.permute(1, 0, 2), y.permute(1, 0, 2)));
+  }
+}
+
 class Encoder extends nn.Module {
   q = new nn.Linear(32, 32);
   k = new nn.Linear(32, 32);
@@ -92,6 +104,11 @@ export interface Case {
   readonly options?: quantization.PrepareFxOptions;
 }
 
+const observedInParts: quantization.PrepareFxOptions = {
+  batchDim: 1,
+  prepareCustomConfig: new PrepareCustomConfig().setFloatToObservedMapping(nn.LSTM, nn.quantizable.LSTM),
+};
+
 /** The models of `fx.py`, by name. */
 export const CASES: Readonly<Record<string, Case>> = {
   resnet18: { make: models.resnet18 },
@@ -113,13 +130,8 @@ export const CASES: Readonly<Record<string, Case>> = {
     make: () => new Lstm(),
     mapping: () => getDefaultQConfigMapping('qnnpack').setObjectType(nn.LSTM, defaultDynamicQConfig),
   },
-  'lstm, static': {
-    make: () => new StaticLstm(),
-    options: {
-      batchDim: 1,
-      prepareCustomConfig: new PrepareCustomConfig().setFloatToObservedMapping(nn.LSTM, nn.quantizable.LSTM),
-    },
-  },
+  'lstm, static': { make: () => new StaticLstm(), options: observedInParts },
+  'lstm, static, moved': { make: () => new MovedLstm(), options: observedInParts },
   encoder: { make: () => new Encoder() },
   functional: { make: () => new Functional() },
 };

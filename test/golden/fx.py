@@ -58,6 +58,20 @@ class StaticLstm(nn.Module):
         return self.leave(self.lstm(self.enter(x), (h, c))[0])
 
 
+class MovedLstm(nn.Module):
+    """What an LSTM gives is turned and added to what it took."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter = nn.Linear(12, 16)
+        self.lstm = nn.LSTM(16, 16, 1)
+        self.leave = nn.Linear(16, 10)
+
+    def forward(self, x, h, c):
+        x = self.enter(x)
+        return self.leave(self.lstm(x, (h, c))[0].permute(1, 0, 2) + x.permute(1, 0, 2))
+
+
 class Encoder(nn.Module):
     """One transformer encoder layer, its attention written out: 2 heads of 16 over 6 tokens."""
 
@@ -122,6 +136,7 @@ CASES = {
     "lstm": (Lstm, default, [[3, 7, 12]]),
     "lstm, dynamic": (Lstm, dynamic_lstm, [[3, 7, 12]]),
     "lstm, static": (StaticLstm, default, [[7, 3, 12], [1, 3, 24], [1, 3, 24]]),
+    "lstm, static, moved": (MovedLstm, default, [[7, 3, 12], [1, 3, 16], [1, 3, 16]]),
     "encoder": (Encoder, default, [[4, 6, 32]]),
     "functional": (Functional, default, [[2, 4, 8, 8]]),
 }
@@ -202,7 +217,7 @@ def run(name, training):
             m.p = 0.0
     batches = [tuple(noise_tensor(s, 900 + 10 * b + i) for i, s in enumerate(shapes)) for b in range(4 if training else 2)]
     inputs = tuple(noise_tensor(s, 990 + i) for i, s in enumerate(shapes))
-    static_lstm = name == "lstm, static"
+    static_lstm = name.startswith("lstm, static")
     prepare_config = PrepareCustomConfig().set_float_to_observed_mapping(nn.LSTM, nnqa.LSTM) if static_lstm else None
     convert_config = ConvertCustomConfig().set_observed_to_quantized_mapping(nnqa.LSTM, torch.ao.nn.quantized.LSTM) if static_lstm else None
     if training:
