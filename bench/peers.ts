@@ -3,6 +3,7 @@
  *
  *   npm run bench                                        everything
  *   npm run bench -- --models mobilenetV2,bert --engines zeropoint,onnxruntime-web --threads 1 --rounds 30
+ *   npm run bench -- --seconds 60                        more time for every model and number of threads
  *   npm run bench -- --json rows.json                    rows of {model, engine, dtype, threads, medianMs, minMs, bytes}
  *   npm run bench -- --write                             keeps the tables in bench/RESULTS.md
  *
@@ -30,6 +31,7 @@ const { values: flags } = parseArgs({
     engines: { type: 'string', default: ENGINES.join() },
     threads: { type: 'string', default: '1,2' },
     rounds: { type: 'string', default: '20' },
+    seconds: { type: 'string', default: '20' },
     json: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
@@ -49,6 +51,12 @@ const threads = listed('threads', flags.threads, ['1', '2']).map(Number);
 const rounds = Number(flags.rounds);
 if (!(rounds >= 1)) {
   console.error(`--rounds takes a number from 1; got ${flags.rounds}`);
+  process.exit(2);
+}
+
+const seconds = Number(flags.seconds);
+if (!(seconds > 0)) {
+  console.error(`--seconds takes a positive number; got ${flags.seconds}`);
   process.exit(2);
 }
 
@@ -91,7 +99,7 @@ function setting(versions: Versions, chromium: string | null): string[] {
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu.model}${dots.length ? ` (${dots.join(', ')})` : ''}, ${process.platform}`,
     `Node ${process.versions.node}, ${chromium ?? 'no Chromium'}`,
     packages.join(', '),
-    `\`npm run bench -- --rounds ${rounds}\`; load average at the start ${LOAD.toFixed(1)}`,
+    `\`npm run bench -- --rounds ${rounds} --seconds ${seconds}\`; load average at the start ${LOAD.toFixed(1)}`,
   ];
 }
 
@@ -124,7 +132,9 @@ function publish(): string {
   return report;
 }
 
-const jobs = threads.flatMap((n) => models.map((model) => ({ model, threads: n, rounds, engines: here })));
+const jobs = threads.flatMap((n) =>
+  models.map((model) => ({ model, threads: n, rounds, seconds, engines: here })),
+);
 for (const [i, job] of jobs.entries()) {
   if (here.length === 0) break;
   const title = `[${i + 1}/${jobs.length}] ${MODELS[job.model].title}, ${job.threads} thread${job.threads > 1 ? 's' : ''}`;

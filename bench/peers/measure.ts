@@ -25,10 +25,22 @@ const ENGINES: Readonly<Record<string, Engine>> = {
 const SHORTEST_MS = 4;
 const WARM_UP_MS = 400;
 const MOST_RUNS = 50;
-/** Pairs of runs for what threads bring. */
+/** An engine that takes longer than this takes part in every second to every fourth round only. */
+const SLOW_MS = 150;
+const MOST_ROUNDS_APART = 4;
+/** What the time that a job is given does not cut off. */
+const LEAST_TIMES = 3;
+/** Pairs of runs for what threads bring: as many as fit into the time, but not fewer than these. */
 const PAIRS = 30;
-/** Threads of pools spin for a while after a run; the next engine is not to pay for that. */
-const PAUSE_MS = 15;
+const LEAST_PAIRS = 7;
+const PAIRS_MS = 10_000;
+/**
+ * Threads of pools look out for work for a while after a run, those of onnxruntime-node for 40 ms; who runs next would share
+ * the cores with them. The process counts as quiet once it uses less than this part of a core.
+ */
+const QUIET = 0.1;
+const LOOK_MS = 5;
+const LONGEST_UNREST_MS = 500;
 
 interface Contestant {
   readonly engine: string;
@@ -37,7 +49,10 @@ interface Contestant {
   readonly decibels: number;
   readonly times: number[];
   readonly cpu: number[];
+  /** Runs of one turn. */
   runs: number;
+  /** It takes part in every round whose number this divides. */
+  every: number;
 }
 
 const job = JSON.parse(process.argv[2]) as Job;
@@ -82,12 +97,25 @@ async function time({ runner, runs }: Contestant): Promise<{ wall: number; cpu: 
   return { wall, cpu: (user + system) / 1000 / runs };
 }
 
+/** Waits until no thread of this process is busy any more. */
+async function quiet(): Promise<void> {
+  const start = performance.now();
+  for (let share = 1; share > QUIET && performance.now() - start < LONGEST_UNREST_MS; ) {
+    const used = process.cpuUsage();
+    const from = performance.now();
+    await sleep(LOOK_MS);
+    const { user, system } = process.cpuUsage(used);
+    share = (user + system) / 1000 / (performance.now() - from);
+  }
+}
+
 async function warmUp(contestant: Contestant): Promise<void> {
   let last = 0;
   const start = performance.now();
   for (let i = 0; i < 3 || (performance.now() - start < WARM_UP_MS && i < 200); i++)
     last = (await time(contestant)).wall;
   contestant.runs = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SHORTEST_MS / last)));
+  contestant.every = Math.max(1, Math.min(MOST_ROUNDS_APART, Math.ceil(last / SLOW_MS)));
 }
 
 function median(values: readonly number[]): number {
@@ -105,7 +133,10 @@ async function overOneThread(program: jit.Program, input: Tensor): Promise<numbe
     return performance.now() - from;
   };
   const ratios: number[] = [];
-  for (let i = 0; i < PAIRS; i++) ratios.push((await timed(1)) / (await timed(job.threads)));
+  const start = performance.now();
+  await quiet();
+  for (let i = 0; i < PAIRS && (i < LEAST_PAIRS || performance.now() - start < PAIRS_MS); i++)
+    ratios.push((await timed(1)) / (await timed(job.threads)));
   return median(ratios);
 }
 
@@ -121,7 +152,7 @@ for (const dtype of ['fp32', 'int8'] as const) {
       const runner = await engine.load(task, dtype);
       const values = tensor(await runner.output(), { shape: reference.shape });
       const decibels = suite.sqnr(reference, values);
-      const contestant = { engine: name, dtype, runner, decibels, times: [], cpu: [], runs: 1 };
+      const contestant = { engine: name, dtype, runner, decibels, times: [], cpu: [], runs: 1, every: 1 };
       await warmUp(contestant);
       contestants.push(contestant);
     } catch (error) {
@@ -133,16 +164,19 @@ for (const dtype of ['fp32', 'int8'] as const) {
 }
 
 const start = performance.now();
-let rounds = 0;
-while (rounds < job.rounds) {
+const spent = (): number => (performance.now() - start) / 1000;
+for (let round = 0; round < job.rounds; round++) {
+  if (spent() > job.seconds && contestants.every(({ times }) => times.length >= LEAST_TIMES)) break;
   for (const contestant of contestants) {
-    if (job.threads > 1) await sleep(PAUSE_MS);
+    if (round % contestant.every !== 0) continue;
+    await quiet();
+    // The others' data are in the caches, and the threads asleep.
+    if (contestant.every === 1) await contestant.runner.run();
     const { wall, cpu } = await time(contestant);
     contestant.times.push(wall);
     contestant.cpu.push(cpu);
   }
-  rounds++;
-  progress(`round ${rounds}/${job.rounds}, ${((performance.now() - start) / 1000).toFixed(0)} s`);
+  progress(`round ${round + 1}/${job.rounds}, ${spent().toFixed(0)} s`);
 }
 
 for (const { engine, dtype, times, cpu, runner, decibels } of contestants) {
@@ -156,7 +190,7 @@ for (const { engine, dtype, times, cpu, runner, decibels } of contestants) {
     cpuMs: Math.min(...cpu),
     bytes: runner.bytes,
     decibels: Number.isFinite(decibels) ? decibels : null,
-    rounds,
+    rounds: times.length,
     ...(engine === 'zeropoint' && job.threads > 1
       ? { overOneThread: await overOneThread(task.programs[dtype], task.subject.input) }
       : {}),

@@ -166,8 +166,9 @@ export function formatReport(results: Results): string {
     '# Measured against peers',
     results.setting.map((line) => `- ${line}`).join('\n'),
     [
-      'One process a model and number of threads; in every round each engine runs once. Batch 1. Theirs over ours: of',
-      'medians, and of the shortest runs in brackets. CPU ms: processor time of the cheapest run, all threads together.',
+      'One process a model and number of threads; in every round each engine runs once, slow ones in every second to every',
+      'fourth, after the threads of the one before have gone to sleep. Batch 1. Theirs over ours: of medians, and of the',
+      'shortest runs in brackets. CPU ms: processor time of the cheapest run, all threads together.',
       'Output: how far theirs is from ours in the same form, in decibels of signal over noise. The peers get our models,',
       'batch norms folded; int8 as QuantizeLinear and DequantizeLinear pairs, or dynamically quantized. LiteRT.js runs',
       'another MobileNetV2 of the same architecture.',
@@ -176,7 +177,7 @@ export function formatReport(results: Results): string {
     '## How ours compares',
     [
       'On one thread by processor time, which other work on the machine disturbs least; on two, and in pages, by the shortest',
-      'runs. Two threads over one: the median of thirty pairs of runs, in turn in one process.',
+      'runs. Two threads over one: the median of up to thirty pairs of runs, in turn in one process.',
     ].join('\n'),
     table(['what', 'at least', 'now'], promised),
     '## What a page downloads to run a model, gzipped',

@@ -14,6 +14,7 @@ export interface Row {
   readonly bytes: number | null;
   /** Signal over noise of the output, taken against ours in the same form; null where they are equal to the bit. */
   readonly decibels: number | null;
+  /** How many times it was measured. */
   readonly rounds: number;
   /**
    * Ours on several threads: how long one thread takes over how long these take, the median of runs in turn in one process.
@@ -36,6 +37,8 @@ export interface Job {
   readonly model: string;
   readonly threads: number;
   readonly rounds: number;
+  /** After this time no further round begins. */
+  readonly seconds: number;
   readonly engines: readonly string[];
 }
 
