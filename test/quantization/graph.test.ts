@@ -118,6 +118,36 @@ describe('graph mode', () => {
     expect(targets(byOrder)).toContain('quantized::add_relu');
   });
 
+  test('a module that a row of your own fuses goes by the class it begins with, as those of the table do', () => {
+    class LinearSigmoid extends nn.Sequential {}
+    const row: quantization.Pattern = {
+      name: 'linear + sigmoid',
+      sequence: [nn.Linear, nn.Sigmoid],
+      fuse: (...parts) => new LinearSigmoid(...parts),
+      float: LinearSigmoid,
+      observe: 'output',
+      output: 'own',
+      static: nn.quantized.Linear,
+    };
+    const mapping = new QConfigMapping().setObjectType(nn.Linear, quantization.defaultQConfig);
+    const layers = [new nn.Linear(4, 4), new nn.Sigmoid(), new nn.Linear(4, 3), new nn.ReLU(), new nn.ELU()];
+    const model = new nn.Sequential(...layers).eval();
+    const prepared = prepareFx(model, mapping, [rand([2, 4])], { patterns: [row] });
+    const found = ['0', '2', '4'].map((path) => prepared.getSubmodule(path));
+    expect(found.map((m) => m.typeName)).toEqual(['LinearSigmoid', 'LinearReLU', 'ELU']);
+    expect(found.map((m) => m.qconfig)).toEqual([
+      quantization.defaultQConfig,
+      quantization.defaultQConfig,
+      null,
+    ]);
+    const observed = prepared.graph.nodes.filter((n) => n.targetName.startsWith('activation_post_process'));
+    expect(observed.map((n) => (n.args[0] as { targetName: string }).targetName)).toEqual([
+      'input_0',
+      '0',
+      '2',
+    ]);
+  });
+
   test('a mapping given to convert takes quantization back', () => {
     const prepared = calibrated();
     const int8 = convertFx(prepared, {

@@ -2,11 +2,11 @@ import { type GraphModule, Node, nodesIn } from '../../fx/index.ts';
 import { isQuantizedDType } from '../../tensor/dtype.ts';
 import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern, WeightArgument } from '../backend/pattern.ts';
-import { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
+import type { FakeQuantizeBase } from '../fake-quantize/fake-quantize.ts';
 import type { ObserverFactory } from '../observers/observer.ts';
 import { isReuseInputQConfig, type QConfig } from '../qconfig.ts';
 import { isDynamicQConfig } from '../qconfig-support.ts';
-import type { PrepareCustomConfig } from './custom-config.ts';
+import type { PrepareCustomConfig, StandaloneModuleConfig } from './custom-config.ts';
 import { matchRows, moduleOf, type RowMatch } from './match.ts';
 import {
   type Annotations,
@@ -55,13 +55,13 @@ export function annotateGraph(owner: GraphModule<any, any>, options: AnnotateOpt
   const annotations: Annotations = new Map();
   const float = new Map<Node, FloatReason>();
   const rows = matchRows(owner, backend);
-  const standalone = (node: Node): boolean => isStandalone(owner, node, custom);
   for (const node of owner.graph.nodes) {
     if (node.op !== 'call_module' && node.op !== 'call_function') continue;
     if (node.target === 'getitem') continue;
     const qconfig = qconfigs.get(node) ?? null;
-    if (standalone(node)) {
-      annotateStandalone(annotations, node, qconfig, custom, owner);
+    const standalone = standaloneConfig(owner, node, custom);
+    if (standalone) {
+      annotateStandalone(annotations, node, qconfig, standalone);
       continue;
     }
     const module = moduleOf(owner, node);
@@ -197,23 +197,30 @@ function fixedSpec(
   dtype: string,
   training: boolean,
 ): FixedQParamsQuantizationSpec {
-  const made = fakeQuantize();
-  const observer = (made as FakeQuantizeBase).activationPostProcess as { readonly scale: { item(): number } };
   if (dtype === 'quint8') {
     const factory = (fakeQuantize.args as { readonly observer: ObserverFactory }).observer;
     return new FixedQParamsQuantizationSpec(training ? fakeQuantize : factory);
   }
   // Signed tensors have the same step; the zero point is the same distance from the lowest integer.
-  const zeroPoint = made instanceof FakeQuantizeBase ? made.appliedQParams().zeroPoint.item() - 128 : -128;
-  return new FixedQParamsQuantizationSpec({ dtype: 'qint8', scale: observer.scale.item(), zeroPoint });
+  const { scale, zeroPoint } = (fakeQuantize() as FakeQuantizeBase).appliedQParams();
+  return new FixedQParamsQuantizationSpec({
+    dtype: 'qint8',
+    scale: scale.item(),
+    zeroPoint: zeroPoint.item() - 128,
+  });
 }
 
-export function isStandalone(owner: GraphModule<any, any>, node: Node, custom: PrepareCustomConfig): boolean {
+/** How the module that a node calls is quantized on its own, by its path or else its class; undefined where it is not. */
+export function standaloneConfig(
+  owner: GraphModule<any, any>,
+  node: Node,
+  custom: PrepareCustomConfig,
+): StandaloneModuleConfig | undefined {
   const module = moduleOf(owner, node);
-  if (!module) return false;
+  if (!module) return undefined;
   return (
-    custom.standaloneModuleNames.has(node.targetName) ||
-    custom.standaloneModuleClasses.has(module.constructor as never)
+    custom.standaloneModuleNames.get(node.targetName) ??
+    custom.standaloneModuleClasses.get(module.constructor as never)
   );
 }
 
@@ -222,13 +229,9 @@ function annotateStandalone(
   annotations: Annotations,
   node: Node,
   qconfig: QConfig | null,
-  custom: PrepareCustomConfig,
-  owner: GraphModule<any, any>,
+  { prepareCustomConfig }: StandaloneModuleConfig,
 ): void {
-  const config =
-    custom.standaloneModuleNames.get(node.targetName) ??
-    custom.standaloneModuleClasses.get(moduleOf(owner, node)?.constructor as never);
-  const indexes = config?.prepareCustomConfig?.inputQuantizedIndexes ?? [];
+  const indexes = prepareCustomConfig?.inputQuantizedIndexes ?? [];
   const inputs = new Map<Node, AnyQuantizationSpec>();
   for (const index of indexes) {
     const argument = node.args[index];
@@ -252,14 +255,19 @@ function annotateBorders(
 ): void {
   const { outputNode } = owner.graph;
   if (custom.outputQuantizedIndexes.length === 0 || !outputNode) return;
-  const [result] = outputNode.args;
-  const chosen = Array.isArray(result) ? custom.outputQuantizedIndexes.map((i) => result[i]) : [result];
   const inputs = new Map<Node, AnyQuantizationSpec>();
-  for (const node of chosen.flatMap((arg) => nodesIn(arg))) {
+  for (const node of quantizedOutputs(outputNode, custom)) {
     const qconfig = qconfigs.get(node);
     if (qconfig) inputs.set(node, new QuantizationSpec(qconfig.activation));
   }
   annotations.set(outputNode, { inputs, output: null });
+}
+
+/** What a graph gives at the places that go out quantized; one result goes whole. */
+export function quantizedOutputs(outputNode: Node, custom: PrepareCustomConfig): Node[] {
+  const [result] = outputNode.args;
+  const chosen = Array.isArray(result) ? custom.outputQuantizedIndexes.map((i) => result[i]) : [result];
+  return chosen.flatMap((arg) => nodesIn(arg));
 }
 
 function whyNot(qconfig: QConfig | null, reason: string, fix: string | null = null): FloatReason {

@@ -97,7 +97,7 @@ function reference<Args extends unknown[], Out>(
   if (options.allowUnobserved) showZeroToUnobserved(observed);
   const skip = new Set<string>();
   if (options.qconfigMapping) {
-    for (const [node, qconfig] of nodeQConfigs(model, types, options.qconfigMapping))
+    for (const [node, qconfig] of nodeQConfigs(model, types, options.qconfigMapping, backend))
       if (!qconfig && !node.targetName.startsWith('activation_post_process_')) skip.add(node.name);
   }
   const made = toReference(observed, { fn, backend, custom, skip, standalone });

@@ -195,34 +195,32 @@ class Lowering {
   /** The parameters that a quantized node's result has; undefined where only a run would tell. */
   #qparamsOf(node: Node): { readonly scale: number; readonly zeroPoint: number } | undefined {
     if (node.target === 'quantizePerTensor') return this.#output(node);
-    const known = this.#known.get(node);
-    return known;
+    return this.#known.get(node);
   }
 
   readonly #known = new Map<Node, Output>();
 
   #swapModule(node: Node, q: Node, into: QuantizedClass, output: Output): void {
     const module = moduleOf(this.#owner, node) as AnyModule;
-    if (!this.#swap(node, module, into, output)) return;
+    this.#swap(node, module, into, output);
     this.#runOnQuantized(node, q);
   }
 
   /**
-   * Puts the quantized form of a layer in its place. False where the layer was converted for another call with other
-   * parameters of its result: one module has one scale.
+   * Puts the quantized form of a layer in its place: that of an earlier call where its result has the same parameters,
+   * otherwise one of its own, for one module has one scale.
    */
-  #swap(node: Node, module: AnyModule, into: QuantizedClass, output: Output | null): boolean {
+  #swap(node: Node, module: AnyModule, into: QuantizedClass, output: Output | null): void {
     const key = output ? `${output.scale},${output.zeroPoint},${output.dtype}` : '';
     const others = this.#owner.graph.nodes.filter((n) => n !== node && moduleOf(this.#owner, n) === module);
     const made = this.#converted.get(module);
     if (made && made.key === key) {
       this.#point(node, made.to, others.length > 0);
-      return true;
+      return;
     }
     const to = locating(node, module, () => quantizedForm(module, into, output));
     this.#converted.set(module, { to, key });
     this.#point(node, to, others.length > 0);
-    return true;
   }
 
   /** Makes a node call a module: at its own path, or beside it where other nodes still call what is there. */

@@ -1,18 +1,19 @@
 import type { GraphModule, Node } from '../../fx/index.ts';
-import { patternOf } from '../backend/patterns.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { QConfig } from '../qconfig.ts';
 import type { ObjectType, QConfigMapping } from '../qconfig-mapping.ts';
 import type { TracedModel } from './trace.ts';
 
 /**
  * The qconfig of every call in a graph, and of every tensor it reads; null for what stays float. Modules go by their class
- * and path, operators by their name and the path of the module that calls them, whose class goes before the operator's
+ * (a fused one also by that of its first part, as the backend table has it) and path, operators by their name and the path of the module that calls them, whose class goes before the operator's
  * name, tensors by the module that holds them. Order counts calls of one class or operator in one module. Source: `torch.ao.quantization.fx.qconfig_mapping_utils.generate_qconfig_map`.
  */
 export function nodeQConfigs(
   owner: GraphModule<any, any>,
   types: TracedModel['types'],
   mapping: QConfigMapping,
+  backend: BackendConfig,
 ): Map<Node, QConfig | null> {
   const seen = new Map<string, Map<unknown, number>>();
   const next = (holder: string, type: unknown): number => {
@@ -30,7 +31,7 @@ export function nodeQConfigs(
       const cut = path.lastIndexOf('.');
       const original = (types.get(path) ?? module.constructor) as ObjectType;
       const order = next(cut < 0 ? '' : path.slice(0, cut), original);
-      const startsWith = patternOf(module)?.sequence[0];
+      const startsWith = backend.patternOf(module)?.sequence[0];
       const type = module.constructor as ObjectType;
       found.set(node, mapping.qconfigFor({ path, type, order, startsWith, orderType: original }));
     } else if (node.op === 'get_attr') {

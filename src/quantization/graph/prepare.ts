@@ -9,7 +9,7 @@ import { propagateQConfig } from '../propagate-qconfig.ts';
 import type { QConfig } from '../qconfig.ts';
 import { QConfigMapping } from '../qconfig-mapping.ts';
 import { swap } from '../swap.ts';
-import { annotateGraph, type Decisions, isStandalone } from './annotate.ts';
+import { annotateGraph, type Decisions, standaloneConfig } from './annotate.ts';
 import { PrepareCustomConfig } from './custom-config.ts';
 import { followMode } from './follow-mode.ts';
 import { fuseGraph } from './fuse.ts';
@@ -166,7 +166,7 @@ function configure(
   training: boolean,
   backend: BackendConfig,
 ): Map<Node, QConfig | null> {
-  const qconfigs = nodeQConfigs(module, types, mapping);
+  const qconfigs = nodeQConfigs(module, types, mapping, backend);
   for (const [node, qconfig] of qconfigs) {
     const called = moduleOf(module, node);
     if (called) called.qconfig = qconfig;
@@ -214,7 +214,7 @@ export function finish(
     float: new Map([...float].map(([node, reason]) => [node.name, reason])),
     given: new Set([...given].map((node) => node.name)),
     standalone: new Set(
-      module.graph.nodes.filter((node) => isStandalone(module, node, custom)).map((node) => node.name),
+      module.graph.nodes.filter((node) => standaloneConfig(module, node, custom)).map((node) => node.name),
     ),
     custom,
     backend,
@@ -250,9 +250,7 @@ function prepareStandalone(
   for (const node of owner.graph.nodes) {
     const module = moduleOf(owner, node);
     if (!module) continue;
-    const config =
-      custom.standaloneModuleNames.get(node.targetName) ??
-      custom.standaloneModuleClasses.get(module.constructor as never);
+    const config = standaloneConfig(owner, node, custom);
     if (!config) continue;
     const mapping = config.qconfigMapping ?? new QConfigMapping().setGlobal(qconfigs.get(node) ?? null);
     const own = { ...options, prepareCustomConfig: config.prepareCustomConfig };

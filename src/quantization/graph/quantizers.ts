@@ -43,7 +43,7 @@ export class WasmQuantizer implements Quantizer {
   }
 
   annotate(model: GraphModule<any, any>): Annotations {
-    const qconfigs = nodeQConfigs(model, new Map(), this.mapping);
+    const qconfigs = nodeQConfigs(model, new Map(), this.mapping, this.backend);
     const custom = new PrepareCustomConfig();
     const { annotations } = annotateGraph(model, {
       qconfigs,

@@ -15,6 +15,7 @@ import type { ObserverBase } from '../observers/observer.ts';
 import type { PlaceholderObserver } from '../observers/passive.ts';
 import { isPerChannelScheme } from '../observers/uniform.ts';
 import { swap } from '../swap.ts';
+import { quantizedOutputs } from './annotate.ts';
 import type { ConvertCustomConfig } from './custom-config.ts';
 import { observerOf } from './insert.ts';
 import { moduleOf } from './match.ts';
@@ -167,8 +168,9 @@ function quantizeNode(
     ].map((name) => graph.getAttr(name));
     return graph.callFunction('quantizePerChannel', [source, ...places, observer.chAxis, observer.dtype]);
   }
-  const module = observer;
-  const { scale, zeroPoint, dtype } = locating(source, module, () => observedQParams(module, 'convertFx'));
+  const { scale, zeroPoint, dtype } = locating(source, observer, () =>
+    observedQParams(observer, 'convertFx'),
+  );
   const places = [
     owner.addNumber(`${base}_scale_`, scale),
     owner.addNumber(`${base}_zero_point_`, zeroPoint),
@@ -301,9 +303,7 @@ function convertStandalone(
 function keepOutputsQuantized(owner: GraphModule<any, any>, { custom }: Prepared): void {
   const { outputNode } = owner.graph;
   if (!outputNode || custom.outputQuantizedIndexes.length === 0) return;
-  const [result] = outputNode.args;
-  const chosen = Array.isArray(result) ? custom.outputQuantizedIndexes.map((i) => result[i]) : [result];
-  for (const node of chosen.flatMap((arg) => nodesIn(arg))) {
+  for (const node of quantizedOutputs(outputNode, custom)) {
     const q = quantizedBehind(node);
     if (q) outputNode.replaceInputWith(node, q);
   }
