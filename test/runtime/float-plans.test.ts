@@ -145,6 +145,10 @@ const images: [string, () => AnyModule][] = [
         new nn.ReLU6(),
       ),
   ],
+  [
+    'groups of channels with weights',
+    () => new nn.Sequential(new nn.Conv2d(6, 10, 1), new nn.GroupNorm(2, 10), new nn.GroupNorm(10, 10)),
+  ],
   ['max pools', () => new nn.MaxPool2d(3, { stride: 2, padding: 1, ceilMode: true })],
   ['average pools', () => new nn.AvgPool2d(3, { stride: 2, padding: 1, countIncludePad: false })],
   ['adaptive pools', () => new nn.AdaptiveAvgPool2d([3, 4])],
@@ -162,6 +166,37 @@ const functions: [string, (x: Tensor) => Tensor][] = [
   ],
   ['gelu', (x) => F.gelu(x.mul(4)).add(F.gelu(x.mul(3), { approximate: 'tanh' }))],
   ['curves', (x) => ops.sigmoid(x).add(ops.tanh(x)).add(F.silu(x)).add(F.hardsigmoid(x)).add(F.hardswish(x))],
+  ['logarithms', (x) => x.abs().add(0.1).log().add(x.square().log1p()).add(F.softplus(x)).add(x.expm1())],
+  [
+    'variances',
+    (x) =>
+      x
+        .var([1, 3])
+        .sum()
+        .add(x.std(2, { correction: 0 }))
+        .add(x.add(50).var(-1).sum()),
+  ],
+  ['extremes of several axes', (x) => x.amax([1, 2]).sub(x.amin([0, 3]).sum())],
+  [
+    'extremes and their places',
+    (x) => {
+      const [values, places] = x.max(1) as [Tensor, Tensor];
+      return values.add(places.to('float32')).add(x.argmin(1).to('float32'));
+    },
+  ],
+  [
+    'choices',
+    (x) => ops.where(x.gt(0.2), x, x.mul(2)).add(ops.where(x.le(x.mul(x)), x.narrow(3, 0, 1), x.neg())),
+  ],
+  ['comparisons', (x) => x.round().eq(0).to('float32').add(x.ne(x.abs()).to('float32'))],
+  [
+    'other sizes',
+    (x) =>
+      F.interpolate(x, { size: [9, 4] })
+        .sum()
+        .add(F.interpolate(x, { scaleFactor: 2, mode: 'bilinear' })),
+  ],
+  ['groups of channels', (x) => F.groupNorm(x, x.shape[1]).add(F.groupNorm(x.mul(3).add(9), 1))],
   ['leaks', (x) => F.elu(x, 0.7).add(F.leakyRelu(x, 0.1))],
   ['roots', (x) => x.abs().add(0.1).sqrt().add(x.mul(x).add(1).rsqrt()).add(x.exp()).sub(x.neg().square())],
   ['whole numbers', (x) => x.mul(7).floor().add(x.mul(5).ceil()).add(x.mul(3).round())],
@@ -215,7 +250,7 @@ describe('float operators', () => {
     const program = trace(new Apply(f), [randn([2, 3, 5, 7])]);
     for (const n of [1, 2, 7]) check(program, randn([n, 3, 5, 7]));
     check(program, randn([2, 3, 5, 7]).contiguous('channelsLast'));
-    if (!/vector|one matrix|layer norm/.test(name)) check(program, randn([2, 19, 37, 7]));
+    if (!/vector|one matrix|layer norm|groups/.test(name)) check(program, randn([2, 19, 37, 7]));
   });
 
   test('convolutions over one and three axes', () => {
@@ -311,6 +346,17 @@ describe('float operators', () => {
     };
     const program = trace(new Masked(), inputs(2));
     for (const n of [1, 2, 7]) check(program, ...inputs(n));
+  });
+
+  test('whole numbers are compared with one', () => {
+    class Masked extends Module<[Tensor], Tensor> {
+      forward(ids: Tensor): Tensor {
+        const mask = ids.ne(0);
+        return ops.where(mask, ids.to('float32'), ids.lt(3).to('float32')).maskedFill(ids.ge(7), -1);
+      }
+    }
+    const program = trace(new Masked(), [randint(0, 9, [2, 35])]);
+    for (const n of [1, 2, 7]) check(program, randint(0, 9, [n, 35]));
   });
 
   test('numbers that name no row of a table are refused as the eager operator refuses them', () => {

@@ -100,6 +100,55 @@ function expm1(x: v128): v128 {
   return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), f32_at(EXPM1, 6)));
 }
 
+/** Terms of 2 · artanh(s) from s⁹ down to s³. */
+const ARTANH: usize = memory.data<f32>([2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0]);
+
+/** 2 · artanh(s) for |s| up to 0.18: 2s + s³·(2/3 + 2/5·s² + …). */
+// @ts-ignore: decorator
+@inline
+function doubleArtanh(s: v128): v128 {
+  const z = f32x4.mul(s, s);
+  const p = next(poly3(z, ARTANH), z, ARTANH, 3);
+  return f32x4.add(f32x4.add(s, s), f32x4.mul(f32x4.mul(s, z), p));
+}
+
+/** ln x: x = 2^k · m with m in [√½, √2), ln m = 2·artanh((m − 1) / (m + 1)). */
+// @ts-ignore: decorator
+@inline
+function log(x: v128): v128 {
+  // Numbers below the normal range are scaled up by 2^24 first.
+  const small = f32x4.lt(x, f32x4.splat(1.17549435e-38));
+  const y = v128.bitselect(f32x4.mul(x, f32x4.splat(16777216)), x, small);
+  const magic = i32x4.sub(y, i32x4.splat(0x3f3504f3));
+  const k = i32x4.add(i32x4.shr_s(magic, 23), v128.and(small, i32x4.splat(-24)));
+  const m = i32x4.add(v128.and(magic, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3));
+  const one = f32x4.splat(1);
+  const s = f32x4.div(f32x4.sub(m, one), f32x4.add(m, one));
+  const n = f32x4.convert_i32x4_s(k);
+  const low = f32x4.add(doubleArtanh(s), f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
+  let r = f32x4.add(low, f32x4.mul(n, f32x4.splat(0.693359375)));
+  r = v128.bitselect(f32x4.splat(-Infinity), r, f32x4.eq(x, f32x4.splat(0)));
+  r = v128.bitselect(x, r, f32x4.eq(x, f32x4.splat(Infinity)));
+  return v128.bitselect(r, f32x4.splat(NaN), f32x4.ge(x, f32x4.splat(0)));
+}
+
+/** ln(1 + x), by 2·artanh(x / (2 + x)) where 1 + x would lose digits of x. */
+// @ts-ignore: decorator
+@inline
+function log1p(x: v128): v128 {
+  const near = doubleArtanh(f32x4.div(x, f32x4.add(x, f32x4.splat(2))));
+  const inside = v128.and(f32x4.gt(x, f32x4.splat(-0.29)), f32x4.lt(x, f32x4.splat(0.41)));
+  return v128.bitselect(near, log(f32x4.add(x, f32x4.splat(1))), inside);
+}
+
+/** ln(1 + e^(p·x)) / p, and x itself where p·x is above q. */
+// @ts-ignore: decorator
+@inline
+function softplus(x: v128, p: v128, q: v128): v128 {
+  const y = f32x4.mul(x, p);
+  return v128.bitselect(x, f32x4.div(log1p(exp(y)), p), f32x4.gt(y, q));
+}
+
 // @ts-ignore: decorator
 @inline
 function hardsigmoid(x: v128): v128 {
@@ -195,7 +244,19 @@ export function f32_map(op: i32, x: usize, n: i32, out: usize, p: f32, q: f32): 
     case 18:
       for (; x < end; x += 16, out += 16) v128.store(out, f32x4.ceil(v128.load(x)));
       break;
-    default:
+    case 19:
       for (; x < end; x += 16, out += 16) v128.store(out, f32x4.nearest(v128.load(x)));
+      break;
+    case 20:
+      for (; x < end; x += 16, out += 16) v128.store(out, log(v128.load(x)));
+      break;
+    case 21:
+      for (; x < end; x += 16, out += 16) v128.store(out, log1p(v128.load(x)));
+      break;
+    case 22:
+      for (; x < end; x += 16, out += 16) v128.store(out, expm1(v128.load(x)));
+      break;
+    default:
+      for (; x < end; x += 16, out += 16) v128.store(out, softplus(v128.load(x), a, b));
   }
 }

@@ -115,3 +115,23 @@ export function f32_window_mean_grad(
     }
   }
 }
+
+/**
+ * Mixes of pixels: out[o] = Σ over k of shares[o][k] · x[pixels[o][k]], `width` pixels for each of `count` results. Channels lie in vector
+ * lanes as above.
+ */
+export function f32_mix_pixels(x: usize, channels: i32, pixels: usize, shares: usize, width: i32, count: i32, out: usize): void {
+  const row = <usize>channels << 2;
+  const step = <usize>width << 2;
+  for (let o = 0; o < count; ++o, out += row, pixels += step, shares += step) {
+    for (let c = 0; c < channels; c += 4) {
+      const from = x + (<usize>c << 2);
+      let sum = f32x4.mul(v128.load32_splat(shares), v128.load(from + <usize>load<i32>(pixels) * row));
+      for (let k: usize = 4; k < step; k += 4) {
+        const pixel = v128.load(from + <usize>load<i32>(pixels + k) * row);
+        sum = f32x4.add(sum, f32x4.mul(v128.load32_splat(shares + k), pixel));
+      }
+      storeUpTo4(out + (<usize>c << 2), sum, channels - c);
+    }
+  }
+}

@@ -1,4 +1,4 @@
-import { loadLanes } from "./f32_simd";
+import { loadLanes, storeLanes } from "./f32_simd";
 
 // Kernels over the rows of a matrix. Sums run in double precision.
 
@@ -53,6 +53,100 @@ export function f32_row_sums(x: usize, stride: usize, rows: i32, columns: i32, s
   for (let r = 0; r < rows; ++r, x += stride, out += 4) store<f32>(out, <f32>(rowSum(x, columns) * scale));
 }
 
+/** The largest (or smallest) of a row; NaN where it holds one. */
+// @ts-ignore: decorator
+@inline
+function extreme(x: usize, columns: i32, largest: bool): f32 {
+  let m = v128.load32_splat(x);
+  for (; columns >= 4; columns -= 4, x += 16) m = largest ? f32x4.max(m, v128.load(x)) : f32x4.min(m, v128.load(x));
+  for (; columns > 0; --columns, x += 4) m = largest ? f32x4.max(m, v128.load32_splat(x)) : f32x4.min(m, v128.load32_splat(x));
+  const a = f32x4.extract_lane(m, 0), b = f32x4.extract_lane(m, 1), c = f32x4.extract_lane(m, 2), d = f32x4.extract_lane(m, 3);
+  return largest ? max(max(a, b), max(c, d)) : min(min(a, b), min(c, d));
+}
+
+/** Extremes of `rows` rows, next to each other: their values, and (where `places` is not 0) the columns of the first that has them, as doubles. */
+export function f32_row_extremes(x: usize, rows: i32, columns: i32, largest: bool, values: usize, places: usize): void {
+  const rowBytes = <usize>columns << 2;
+  for (let r = 0; r < rows; ++r, x += rowBytes) {
+    let best = largest ? extreme(x, columns, true) : extreme(x, columns, false);
+    if (places) {
+      let at = 0;
+      for (; at < columns; ++at) {
+        const value = load<f32>(x + (<usize>at << 2));
+        if (value == best || value != value) break;
+      }
+      best = load<f32>(x + (<usize>at << 2));
+      store<f64>(places + (<usize>r << 3), <f64>at);
+    }
+    store<f32>(values + (<usize>r << 2), best);
+  }
+}
+
+/** Σ (x − mean)² / divisor of `rows` rows, next to each other, or its root. */
+export function f32_row_variances(x: usize, rows: i32, columns: i32, divisor: f64, root: bool, out: usize): void {
+  const rowBytes = <usize>columns << 2;
+  for (let r = 0; r < rows; ++r, x += rowBytes, out += 4) {
+    const mean = rowSum(x, columns) / columns;
+    const rounded = <f32>mean;
+    const rest = mean - <f64>rounded;
+    const variance = max(0.0, rowSquares(x, columns, rounded) - rest * rest * columns) / divisor;
+    store<f32>(out, <f32>(root ? Math.sqrt(variance) : variance));
+  }
+}
+
+/**
+ * Groups [begin, end) of images of channels-last pixels: each is normalized over its channels and all pixels of its image, then times `weight`
+ * plus `bias` (one per channel). Groups of one image follow each other.
+ */
+export function f32_group_norm(
+  begin: i32, end: i32, x: usize, pixels: i32, channels: i32, groups: i32, weight: usize, bias: usize, eps: f64, out: usize,
+): void {
+  const width = channels / groups;
+  const rest = width & 3;
+  const whole = <usize>(width - rest) << 2;
+  const pitch = <usize>channels << 2;
+  for (let unit = begin; unit < end; ++unit) {
+    const image = unit / groups;
+    const first = <usize>((unit - image * groups) * width) << 2;
+    const from = <usize>image * <usize>pixels * pitch + first;
+    let sum = f64x2.splat(0);
+    for (let i = 0, p = x + from; i < pixels; ++i, p += pitch) {
+      for (let c: usize = 0; c < whole; c += 16) sum = addDouble(sum, v128.load(p + c));
+      if (rest) sum = addDouble(sum, loadLanes(p + whole, rest));
+    }
+    const count = <f64>pixels * width;
+    const mean = total(sum) / count;
+    const rounded = <f32>mean;
+    const m = f32x4.splat(rounded);
+    const valid = i32x4.gt_s(i32x4.splat(rest), i32x4(0, 1, 2, 3));
+    sum = f64x2.splat(0);
+    for (let i = 0, p = x + from; i < pixels; ++i, p += pitch) {
+      for (let c: usize = 0; c < whole; c += 16) {
+        const d = f32x4.sub(v128.load(p + c), m);
+        sum = addDouble(sum, f32x4.mul(d, d));
+      }
+      if (rest) {
+        const d = v128.and(f32x4.sub(loadLanes(p + whole, rest), m), valid);
+        sum = addDouble(sum, f32x4.mul(d, d));
+      }
+    }
+    const off = mean - <f64>rounded;
+    const variance = max(0.0, total(sum) - off * off * count) / count;
+    const s = f32x4.splat(<f32>(1.0 / Math.sqrt(variance + eps)));
+    const w = weight + first, b = bias + first;
+    for (let i = 0, p = x + from, o = out + from; i < pixels; ++i, p += pitch, o += pitch) {
+      for (let c: usize = 0; c < whole; c += 16) {
+        const y = f32x4.mul(f32x4.sub(v128.load(p + c), m), s);
+        v128.store(o + c, f32x4.add(f32x4.mul(y, v128.load(w + c)), v128.load(b + c)));
+      }
+      if (rest) {
+        const y = f32x4.mul(f32x4.sub(loadLanes(p + whole, rest), m), s);
+        storeLanes(o + whole, f32x4.add(f32x4.mul(y, loadLanes(w + whole, rest)), loadLanes(b + whole, rest)), rest);
+      }
+    }
+  }
+}
+
 /**
  * Normalizes every row to mean 0 and variance 1, then times `weight` plus `bias` (one per column). Where `other` is not 0, the
  * rows are first added to its rows; the sum is only kept inside. All rows lie next to each other.
@@ -102,6 +196,11 @@ export function f32_pick_rows(
 export function f32_from_f64(x: usize, n: i32, out: usize): void {
   for (; n >= 2; n -= 2, x += 16, out += 8) v128.store64_lane(out, f32x4.demote_f64x2_zero(v128.load(x)), 0);
   if (n) store<f32>(out, <f32>load<f64>(x));
+}
+
+/** What is not 0, as booleans. */
+export function bool_from_f32(x: usize, n: i32, out: usize): void {
+  for (; n > 0; --n, x += 4, ++out) store<u8>(out, load<f32>(x) != 0 ? 1 : 0);
 }
 
 /** Bytes (booleans among them) as floats. */

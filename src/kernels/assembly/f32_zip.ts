@@ -2,6 +2,13 @@ import { clampLanes } from "./f32_simd";
 
 // Functions of two floats at a time, of arrays that repeat along some dimensions.
 
+/** 1 where a mask is set. */
+// @ts-ignore: decorator
+@inline
+function truth(mask: v128): v128 {
+  return v128.and(mask, f32x4.splat(1));
+}
+
 // @ts-ignore: decorator
 @inline
 function apply(op: i32, a: v128, b: v128, alpha: v128): v128 {
@@ -13,7 +20,16 @@ function apply(op: i32, a: v128, b: v128, alpha: v128): v128 {
   if (op == 5) return f32x4.max(a, b);
   if (op == 6) return f32x4.min(a, b);
   if (op == 7) return v128.bitselect(a, f32x4.mul(a, b), f32x4.gt(a, f32x4.splat(0)));
-  return v128.bitselect(alpha, a, f32x4.ne(b, f32x4.splat(0)));
+  if (op == 8) return v128.bitselect(alpha, a, f32x4.ne(b, f32x4.splat(0)));
+  if (op == 9) return truth(f32x4.eq(a, b));
+  if (op == 10) return truth(f32x4.ne(a, b));
+  if (op == 11) return truth(f32x4.lt(a, b));
+  if (op == 12) return truth(f32x4.le(a, b));
+  if (op == 13) return truth(f32x4.gt(a, b));
+  if (op == 14) return truth(f32x4.ge(a, b));
+  if (op == 15) return v128.and(a, f32x4.ne(b, f32x4.splat(0)));
+  if (op == 16) return v128.and(a, f32x4.eq(b, f32x4.splat(0)));
+  return v128.or(a, b);
 }
 
 // @ts-ignore: decorator
@@ -50,7 +66,16 @@ function anyLine(op: i32, a: usize, aStep: usize, b: usize, bStep: usize, n: i32
     case 5: line(5, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
     case 6: line(6, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
     case 7: line(7, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
-    default: line(8, a, aStep, b, bStep, n, out, alpha, lo, hi);
+    case 8: line(8, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 9: line(9, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 10: line(10, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 11: line(11, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 12: line(12, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 13: line(13, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 14: line(14, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 15: line(15, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    case 16: line(16, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
+    default: line(17, a, aStep, b, bStep, n, out, alpha, lo, hi);
   }
 }
 

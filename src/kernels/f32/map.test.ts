@@ -22,6 +22,10 @@ const PARTS: Partial<Record<MapFunction, number>> = {
   silu: 4e-7,
   elu: 5e-7,
   exp: 4e-7,
+  log: 3e-7,
+  log1p: 3e-7,
+  expm1: 5e-7,
+  softplus: 5e-6,
 };
 
 /** The same in parts of the argument, where the result is a share of it that cancels: PyTorch’s own gelu has 2.7e-7. */
@@ -31,9 +35,13 @@ describe.each(builds)('functions of one float (%s)', (build) => {
   const engine = createEngine(build);
 
   test.each(MAP_FUNCTIONS)('%s', (fn) => {
-    const [p, q] = fn === 'clamp' ? [-0.7, 2.5] : [0.3, 0];
-    const roots = fn === 'sqrt' || fn === 'rsqrt';
-    const x = roots ? numbers.map(Math.abs).filter((v) => v > 0) : numbers;
+    const [p, q] = fn === 'clamp' ? [-0.7, 2.5] : fn === 'softplus' ? [1.5, 20] : [0.3, 0];
+    const positive = fn === 'sqrt' || fn === 'rsqrt' || fn === 'log';
+    const x = positive
+      ? numbers.map(Math.abs).filter((v) => v > 0)
+      : fn === 'log1p'
+        ? numbers.filter((v) => v > -1)
+        : numbers;
     const got = mapF32(x, fn, { p, q, engine });
     const ofArgument = PARTS_OF_ARGUMENT[fn];
     let worst = 0;
@@ -57,6 +65,11 @@ describe.each(builds)('functions of one float (%s)', (build) => {
     expect([at('elu', -Infinity, 2), at('elu', Infinity, 2)]).toEqual([-2, Infinity]);
     expect([at('clamp', -Infinity, -1, 1), at('clamp', Infinity, -1, 1)]).toEqual([-1, 1]);
     expect([at('hardswish', Infinity), at('hardsigmoid', -Infinity)]).toEqual([Infinity, 0]);
+    expect([at('log', 0), at('log', -0), at('log', Infinity)]).toEqual([-Infinity, -Infinity, Infinity]);
+    expect(at('log', -1)).toBeNaN();
+    expect(at('log', 1e-40)).toBeCloseTo(Math.log(1e-40), 4);
+    expect([at('log1p', -1), at('log1p', Infinity)]).toEqual([-Infinity, Infinity]);
+    expect([at('softplus', -Infinity, 1, 20), at('softplus', Infinity, 1, 20)]).toEqual([0, Infinity]);
     for (const fn of MAP_FUNCTIONS) expect(at(fn, Number.NaN, -1, 1)).toBeNaN();
     expect(Object.is(at('clamp', -0, 0, Infinity), -0)).toBe(true);
   });

@@ -23,12 +23,16 @@ export const MAP_FUNCTIONS = [
   'floor',
   'ceil',
   'round',
+  'log',
+  'log1p',
+  'expm1',
+  'softplus',
 ] as const;
 
 /** One of {@link MAP_FUNCTIONS}. */
 export type MapFunction = (typeof MAP_FUNCTIONS)[number];
 
-/** Parameters of a {@link MapFunction}: bounds of `clamp`, slope of `leakyRelu`, alpha of `elu`. */
+/** Parameters of a {@link MapFunction}: bounds of `clamp`, slope of `leakyRelu`, alpha of `elu`, beta and threshold of `softplus`. */
 export interface MapF32Options {
   readonly p?: number;
   readonly q?: number;

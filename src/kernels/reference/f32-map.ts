@@ -60,4 +60,8 @@ export const REFERENCE_MAP: Readonly<Record<MapFunction, (x: number, p: number, 
   floor: Math.floor,
   ceil: Math.ceil,
   round: roundHalfEven,
+  log: Math.log,
+  log1p: Math.log1p,
+  expm1: Math.expm1,
+  softplus: (x, p, q) => (x * p > q ? x : Math.log1p(Math.exp(x * p)) / p),
 };

@@ -12,16 +12,27 @@ interface Taps {
   readonly share: Float64Array;
 }
 
+/** What {@link interpolate} mixes: for every output pixel `width` input pixels of the image, with their shares. */
+export interface Mix {
+  readonly width: number;
+  readonly pixels: Int32Array;
+  readonly shares: Float64Array;
+}
+
+/** The mix for an input of some shape; checks the options. */
+export function mixOf(shape: Shape, options: InterpolateOptions): Mix {
+  return corners(shape, tapsOf(shape, options), options);
+}
+
 /** Resizes the spatial dimensions, channels-last. Source: `torch.nn.functional.interpolate`. */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   const dtype = options.mode === 'nearest' ? x.dtype : requireFloat('interpolate', { input: x });
-  const dims = tapsOf(x.shape, options);
+  const mix = mixOf(x.shape, options);
   const [batch, channels] = x.shape;
   const input = channelsLastData(x);
   const inPixels = product(x.shape.slice(2));
   const outPixels = product(options.size);
   const out = allocateLike(input, batch * outPixels * channels);
-  const mix = corners(x.shape, dims, options);
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < outPixels; o++) {
       const to = (n * outPixels + o) * channels;
@@ -49,7 +60,7 @@ export function interpolateGrad(gradOut: Tensor, inputShape: Shape, options: Int
   const inPixels = product(inputShape.slice(2));
   const outPixels = product(options.size);
   const out = allocateLike(grad, product(inputShape));
-  const mix = corners(inputShape, tapsOf(inputShape, options), options);
+  const mix = mixOf(inputShape, options);
   for (let n = 0; n < batch; n++) {
     for (let o = 0; o < outPixels; o++) {
       const at = (n * outPixels + o) * channels;
@@ -64,11 +75,7 @@ export function interpolateGrad(gradOut: Tensor, inputShape: Shape, options: Int
 }
 
 /** The input pixels that every output pixel mixes: `width` of them (1 for nearest, 2 per dimension for linear), with their shares. */
-function corners(
-  shape: Shape,
-  dims: readonly Taps[],
-  options: InterpolateOptions,
-): { readonly width: number; readonly pixels: Int32Array; readonly shares: Float64Array } {
+function corners(shape: Shape, dims: readonly Taps[], options: InterpolateOptions): Mix {
   const rank = dims.length;
   const width = options.mode === 'nearest' ? 1 : 2 ** rank;
   const outPixels = product(options.size);

@@ -2,6 +2,7 @@ import { CONV_RULES } from './float/conv.ts';
 import { CONV_TRANSPOSE_RULES } from './float/conv-transpose.ts';
 import { ELEMENTWISE_RULES } from './float/elementwise.ts';
 import { EMBEDDING_RULES } from './float/embedding.ts';
+import { FOLD_RULES } from './float/fold.ts';
 import { FUSED_NORMALIZE_RULES, NORMALIZE_RULES } from './float/normalize.ts';
 import { POOL_RULES } from './float/pool.ts';
 import { PRODUCT_RULES } from './float/product.ts';
@@ -14,6 +15,7 @@ export const FLOAT_RULES: LoweringRules = {
   ...PRODUCT_RULES,
   ...ELEMENTWISE_RULES,
   ...NORMALIZE_RULES,
+  ...FOLD_RULES,
   ...POOL_RULES,
   ...EMBEDDING_RULES,
 };

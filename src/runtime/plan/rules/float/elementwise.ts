@@ -59,7 +59,26 @@ const gelu: LoweringRule = (node, builder) => {
 };
 
 /** The functions of `f32_zip`, in its order. */
-const PAIRS = ['add', 'addScaled', 'sub', 'mul', 'div', 'maximum', 'minimum', 'prelu', 'maskedFill'] as const;
+const PAIRS = [
+  'add',
+  'addScaled',
+  'sub',
+  'mul',
+  'div',
+  'maximum',
+  'minimum',
+  'prelu',
+  'maskedFill',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'keepWhere',
+  'dropWhere',
+  'or',
+] as const;
 
 /** Applies a function of `f32_zip` to broadcast operands, and bounds to the result. */
 export function zipped(
@@ -202,6 +221,62 @@ const maskedFill: LoweringRule = (node, builder) => {
   return true;
 };
 
+/** An argument of a comparison as floats that compare alike; undefined where floats would lose digits. */
+function comparable(node: Node, builder: PlanBuilder, arg: unknown, other: unknown): Value | undefined {
+  if (typeof arg === 'number') return scalar(builder, arg);
+  const value = builder.tensor(arg as Node);
+  if (!value || value.dtype === 'float32') return value;
+  // Whole numbers keep their order to one that floats hold exactly.
+  const exact = typeof other === 'number' && Number.isInteger(other) && Math.abs(other) < 2 ** 24;
+  const kernel = exact && value.dtype !== 'float64' ? toFloatKernel(value.dtype) : null;
+  return kernel ? asFloats(node, builder, value, kernel) : undefined;
+}
+
+/** Floats that are 0 or 1 as booleans. */
+function asBooleans(node: Node, builder: PlanBuilder, x: Value): Value {
+  const { shape, strides } = x;
+  const out = builder.allocateValue({ shape, dtype: 'bool', qparams: null, strides });
+  const total = product(shape);
+  const call: KernelCall = {
+    kernel: 'bool_from_f32',
+    args: [
+      { at: addressOf(x), stride: 4 * CHUNK },
+      { count: CHUNK, total },
+      { at: addressOf(out), stride: CHUNK },
+    ],
+    units: Math.ceil(total / CHUNK),
+    grain: 1,
+  };
+  if (total > 0) builder.kernels(node, [call], { op: 'to bool' });
+  return out;
+}
+
+/** The rule of a comparison of floats, or of whole numbers with one number. */
+function comparing(fn: 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge'): LoweringRule {
+  return (node, builder) => {
+    const [aArg, bArg] = node.args;
+    const a = comparable(node, builder, aArg, bArg);
+    const b = a && comparable(node, builder, bArg, aArg);
+    if (!a || !b) return false;
+    const found = zipped(node, builder, a, b, builder.meta(node).shape, fn, 1, UNBOUNDED);
+    builder.bind(node, asBooleans(node, builder, found));
+    return true;
+  };
+}
+
+/** The bits of one float where a condition holds and of another where not: each masked alone, then joined. */
+const where: LoweringRule = (node, builder) => {
+  const condition = builder.tensor(node.args[0]);
+  const [a, b] = node.args.slice(1).map((arg) => floatValue(arg, builder));
+  if (condition?.dtype !== 'bool' || !a || !b) return false;
+  const { shape } = builder.meta(node);
+  const mask = asFloats(node, builder, condition, 'f32_from_u8');
+  const kept = zipped(node, builder, a, mask, shape, 'keepWhere', 1, UNBOUNDED);
+  const others = zipped(node, builder, b, mask, shape, 'dropWhere', 1, UNBOUNDED);
+  builder.bind(node, zipped(node, builder, kept, others, shape, 'or', 1, UNBOUNDED));
+  return true;
+};
+
 /** One slope, or one per channel (dimension 1). */
 const prelu: LoweringRule = (node, builder) => {
   const x = floatValue(node.args[0], builder);
@@ -231,6 +306,10 @@ export const ELEMENTWISE_RULES: LoweringRules = {
   elu: mapping('elu'),
   leakyRelu: mapping('leakyRelu'),
   exp: mapping('exp'),
+  expm1: mapping('expm1'),
+  log: mapping('log'),
+  log1p: mapping('log1p'),
+  softplus: mapping('softplus'),
   neg: mapping('neg'),
   abs: mapping('abs'),
   sqrt: mapping('sqrt'),
@@ -247,6 +326,13 @@ export const ELEMENTWISE_RULES: LoweringRules = {
   maximum: zipping('maximum'),
   minimum: zipping('minimum'),
   maskedFill,
+  eq: comparing('eq'),
+  ne: comparing('ne'),
+  lt: comparing('lt'),
+  le: comparing('le'),
+  gt: comparing('gt'),
+  ge: comparing('ge'),
+  where,
   prelu,
   to: toFloat,
 };

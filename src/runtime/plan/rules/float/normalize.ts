@@ -1,12 +1,7 @@
 import { product } from '../../../../core/math.ts';
 import type { Node } from '../../../../fx/node.ts';
 import { stridesInOrder } from '../../../../ops/float/layout.ts';
-import {
-  channelsLastStrides,
-  contiguousStrides,
-  normalizeDim,
-  normalizeDims,
-} from '../../../../tensor/shape.ts';
+import { channelsLastStrides, contiguousStrides, normalizeDim } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { inLayout, rowMajor } from '../../copy.ts';
 import type { Address, KernelCall } from '../../step.ts';
@@ -107,6 +102,38 @@ const addedLayerNorm: LoweringRule = (node, builder) => {
   return true;
 };
 
+const groupNorm: LoweringRule = (node, builder) => {
+  const [xArg, groups, weightArg, biasArg, eps] = node.args;
+  const x = floatValue(xArg, builder);
+  const [weight, bias] = [weightArg, biasArg].map((arg) => (arg === null ? null : builder.attribute(arg)));
+  if (!x || product(x.shape) === 0) return false;
+  if ((weight !== null && !isFloat(weight)) || (bias !== null && !isFloat(bias))) return false;
+  const [batch, channels, ...size] = x.shape;
+  const strides = channelsLastStrides(x.shape);
+  const from = inLayout(builder, node, x, strides);
+  const out = builder.allocateValue({ ...builder.meta(node), strides });
+  const call: KernelCall = {
+    kernel: 'f32_group_norm',
+    args: [
+      ...(['begin', 'end'] as const),
+      ...[addressOf(from), product(size), channels, groups as number],
+      weight
+        ? builder.floats(`floats ${attributeName(weightArg)}`, channels, () => weight.data)
+        : builder.floats(`ones ${channels}`, channels, () => new Float32Array(channels).fill(1)),
+      bias
+        ? builder.floats(`floats ${attributeName(biasArg)}`, channels, () => bias.data)
+        : builder.floats(`zeros ${channels}`, channels, () => []),
+      eps as number,
+      addressOf(out),
+    ],
+    units: batch * (groups as number),
+    grain: 1,
+  };
+  builder.kernels(node, [call], { op: 'groupNorm' });
+  builder.bind(node, out);
+  return true;
+};
+
 /** A batch normalization that no product took up. */
 const batchNormEval: LoweringRule = (node, builder) => {
   const x = floatValue(node.args[0], builder);
@@ -146,50 +173,13 @@ const batchNormEval: LoweringRule = (node, builder) => {
   return true;
 };
 
-/** Sums and means: lines that are made to lie next to each other, or pixels under one window for images. */
-function folding(mean: boolean): LoweringRule {
-  return (node, builder) => {
-    const x = floatValue(node.args[0], builder);
-    if (!x || product(x.shape) === 0) return false;
-    const { shape } = x;
-    const dims = normalizeDims(
-      node.args[1] as number | readonly number[] | undefined,
-      shape.length,
-      node.targetName,
-    );
-    const kept = [...shape.keys()].filter((d) => !dims.includes(d));
-    const columns = product(dims.map((d) => shape[d]));
-    const from = inLayout(builder, node, x, stridesInOrder(shape, [...kept, ...dims]));
-    const meta = builder.meta(node);
-    const out = builder.allocateValue({ ...meta, strides: contiguousStrides(meta.shape) });
-    const total = product(meta.shape);
-    const call: KernelCall = {
-      kernel: 'f32_row_sums',
-      args: [
-        rowsOf(from, columns),
-        4 * columns,
-        { count: 1, total },
-        columns,
-        mean ? 1 / columns : 1,
-        { at: addressOf(out), stride: 4 },
-      ],
-      units: total,
-      grain: 1,
-    };
-    builder.kernels(node, [call], { op: node.targetName });
-    builder.bind(node, out);
-    return true;
-  };
-}
-
-/** Normalizations and folds. */
+/** Normalizations. */
 export const NORMALIZE_RULES: LoweringRules = {
   softmax: softmax('f32_softmax'),
   logSoftmax: softmax('f32_log_softmax'),
   layerNorm,
+  groupNorm,
   batchNormEval,
-  mean: folding(true),
-  sum: folding(false),
 };
 
 /** Asked before the other rules of these operators. */

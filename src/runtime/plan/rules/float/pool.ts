@@ -1,7 +1,8 @@
 import { product } from '../../../../core/math.ts';
 import type { Node } from '../../../../fx/node.ts';
+import { mixOf } from '../../../../ops/float/layer/interpolate.ts';
 import { adaptiveWindows, slidingWindows, type Windows } from '../../../../ops/float/layer/pool.ts';
-import type { AvgPoolGeometry, PoolGeometry } from '../../../../ops/signatures/layer.ts';
+import type { AvgPoolGeometry, InterpolateOptions, PoolGeometry } from '../../../../ops/signatures/layer.ts';
 import { channelsLastStrides } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { inLayout } from '../../copy.ts';
@@ -76,8 +77,48 @@ const adaptiveAvgPool = pooling('f32_window_mean', (node, builder, shape) =>
   adaptiveWindows(node.targetName, shape, builder.resolve(node.args[1]) as readonly number[]),
 );
 
-/** Pools over one to three axes. */
+/** Mixes of the pixels of every image, at the size that is asked for. */
+const interpolate: LoweringRule = (node, builder) => {
+  const x = floatValue(node.args[0], builder);
+  if (!x || product(x.shape) === 0) return false;
+  const options = builder.resolve(node.args[1]) as InterpolateOptions;
+  const { width, pixels, shares } = mixOf(x.shape, options);
+  const meta = builder.meta(node);
+  const from = inLayout(builder, node, x, channelsLastStrides(x.shape));
+  const out = builder.allocateValue({ ...meta, strides: channelsLastStrides(meta.shape) });
+  const [batch, channels, ...size] = x.shape;
+  const key = `interpolate ${size.join()} ${JSON.stringify(options)}`;
+  const pixelTable = builder.offsets(`pixels ${key}`, pixels.length, () => pixels);
+  const shareTable = builder.floats(`shares ${key}`, shares.length, () =>
+    width === 1 ? new Float64Array(shares.length).fill(1) : shares,
+  );
+  const rowBytes = 4 * channels;
+  const outPixels = pixels.length / width;
+  const calls = Array.from({ length: batch }, (_, image): KernelCall => {
+    const input = addressOf(from, image * product(size) * rowBytes);
+    return {
+      kernel: 'f32_mix_pixels',
+      args: [
+        input,
+        channels,
+        { at: pixelTable, stride: 4 * width },
+        { at: shareTable, stride: 4 * width },
+        width,
+        { count: 1, total: outPixels },
+        { at: addressOf(out, image * outPixels * rowBytes), stride: rowBytes },
+      ],
+      units: outPixels,
+      grain: GRAIN,
+    };
+  });
+  builder.kernels(node, calls, { op: 'interpolate' });
+  builder.bind(node, out);
+  return true;
+};
+
+/** Pools over one to three axes, and other sizes. */
 export const POOL_RULES: LoweringRules = {
+  interpolate,
   maxPool1d: maxPool,
   maxPool2d: maxPool,
   maxPool3d: maxPool,
