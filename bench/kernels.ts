@@ -14,7 +14,7 @@ import { arch, cpus, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/core/table.ts';
-import { isBuildSupported, type KernelBuild } from '../src/kernels/engine.ts';
+import { type KernelBuild, supportedBuilds } from '../src/kernels/engine.ts';
 import { int8Comparisons } from './kernels/int8.ts';
 
 /** Rates of one line, one entry a round. */
@@ -45,7 +45,7 @@ function rate(work: number, run: () => void): number {
 }
 
 function measure(rounds: number): Series[] {
-  const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+  const builds = supportedBuilds();
   const lines = builds.flatMap((build) =>
     int8Comparisons(build)
       .filter(({ name }) => flags.filter.split(',').some((part) => name.includes(part)))

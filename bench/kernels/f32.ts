@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url';
-import { createEngine, type Engine, isBuildSupported, type KernelBuild } from '../../src/kernels/engine.ts';
+import { createEngine, type Engine, type KernelBuild, supportedBuilds } from '../../src/kernels/engine.ts';
 import { convForwardF32, convInputGradF32 } from '../../src/kernels/f32/conv.ts';
 import { convWeightGradF32 } from '../../src/kernels/f32/conv-weight-grad.ts';
 import { addF32, reluF32, reluGradF32 } from '../../src/kernels/f32/elementwise.ts';
@@ -383,7 +383,7 @@ function main(): void {
     'best ms'.padStart(10),
     '  best rate',
   );
-  const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+  const builds = supportedBuilds();
   const tables = builds.map((build) => f32Benchmarks(build));
   tables[0].forEach((_, i) => {
     const lines = tables.map((table) => table[i]);

@@ -2,7 +2,7 @@ import { environmentVariable } from '../core/environment.ts';
 import { ArgumentError, KernelError } from '../core/errors.ts';
 import { ALIGNMENT, alignedSize, FreeList, MAXIMUM_PAGES } from './allocator.ts';
 import type { KernelExports } from './generated/exports.ts';
-import { type KernelBuild, moduleOf, whyNotShared } from './modules.ts';
+import { KERNEL_BUILDS, type KernelBuild, moduleOf, whyNotShared } from './modules.ts';
 import { dotProbes } from './probe.ts';
 
 export type { KernelBuild, KernelExports };
@@ -122,7 +122,7 @@ class WasmEngine implements Engine {
     this.kernels = new WebAssembly.Instance(module, { env: { memory: this.#memory } })
       .exports as unknown as KernelExports;
     this.#freeList.release(HEAP_BASE, this.#memory.buffer.byteLength - HEAP_BASE);
-    this.exactDot8 = build === 'relaxed' && dotIsExact(this);
+    this.exactDot8 = build !== 'baseline' && dotIsExact(this);
   }
 
   alloc(bytes: number, owner: AllocationOwner): Allocation {
@@ -330,12 +330,37 @@ function dotIsExact(candidate: Engine): boolean {
   });
 }
 
+/** Whether pairs of vectors were packed into one, found by timing both: half the time, where they were not twice at best. */
+function vectorsAreWide(candidate: Engine): boolean {
+  const { heap, kernels } = candidate;
+  const ROUNDS = 2000;
+  const VECTORS = 256;
+  return candidate.scratch((take) => {
+    const from = take(VECTORS);
+    const to = take(VECTORS);
+    heap.u8.fill(1, from, from + VECTORS);
+    heap.u8.fill(0, to, to + VECTORS);
+    const timeOf = (kernel: 'probe_vectors' | 'probe_pairs'): number => {
+      const start = performance.now();
+      kernels[kernel](from, ROUNDS, to);
+      return performance.now() - start;
+    };
+    let single = Number.POSITIVE_INFINITY;
+    let double = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 8; i++) {
+      single = Math.min(single, timeOf('probe_vectors'));
+      double = Math.min(double, timeOf('probe_pairs'));
+    }
+    return double < 1.5 * single;
+  });
+}
+
 /**
  * Creates a separate engine with the given build: its own memory, nothing in common with others. Meant for tests and
  * benchmarks that compare builds; everything else uses {@link engine}.
  *
  * @param options `shared: false` keeps its memory from other threads even where sharing is possible.
- * @throws KernelError when this host cannot compile the build (no SIMD, or no relaxed SIMD).
+ * @throws KernelError when this host cannot compile the build (no SIMD, no relaxed SIMD, no choice of wide vectors).
  */
 export function createEngine(build: KernelBuild, options: { readonly shared?: boolean } = {}): Engine {
   const memory = createMemory(options.shared ?? whyNotShared() === null);
@@ -348,7 +373,7 @@ export function createEngine(build: KernelBuild, options: { readonly shared?: bo
       argument: 'build',
       expected: `a host that compiles the '${build}' kernels`,
       got: `one that does not (${module.message})`,
-      fix: build === 'relaxed' ? "Use 'baseline'." : 'WebAssembly SIMD is required.',
+      fix: build === 'baseline' ? 'WebAssembly SIMD is required.' : "Use 'baseline'.",
     },
     { cause: module },
   );
@@ -359,22 +384,32 @@ export function isBuildSupported(build: KernelBuild): boolean {
   return !(moduleOf(build, whyNotShared() === null) instanceof Error);
 }
 
+/** The builds that {@link createEngine} accepts on this host, the fastest first. */
+export function supportedBuilds(): KernelBuild[] {
+  return KERNEL_BUILDS.filter(isBuildSupported);
+}
+
 function pickEngine(): Engine {
   const forced = environmentVariable('ZEROPOINT_KERNELS');
-  if (forced === 'relaxed' || forced === 'baseline') return createEngine(forced);
+  if (KERNEL_BUILDS.includes(forced as KernelBuild)) return createEngine(forced as KernelBuild);
   if (forced !== undefined && forced !== '') {
     throw new ArgumentError({
       fn: 'engine',
       argument: 'environment variable ZEROPOINT_KERNELS',
-      expected: "'relaxed', 'baseline' or nothing",
+      expected: `${KERNEL_BUILDS.map((build) => `'${build}'`).join(', ')} or nothing`,
       got: `'${forced}'`,
     });
+  }
+  if (isBuildSupported('wide')) {
+    const wide = createEngine('wide');
+    // A processor without such vectors, or a V8 that found no pairs, would pay for kernels made for them.
+    if (vectorsAreWide(wide)) return wide;
   }
   return createEngine(isBuildSupported('relaxed') ? 'relaxed' : 'baseline');
 }
 
 /**
- * The engine everything runs on: the relaxed build where this host compiles it, with the 8-bit dot product where it is exact.
- * `ZEROPOINT_KERNELS=baseline|relaxed` in the environment forces a build.
+ * The engine everything runs on: the relaxed build where this host compiles it, wide where it can be told to, with the 8-bit dot
+ * product where it is exact. `ZEROPOINT_KERNELS=wide|relaxed|baseline` in the environment forces a build.
  */
 export const engine: Engine = pickEngine();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ArgumentError } from '../../src/core/errors.ts';
 import { manualSeed } from '../../src/core/random.ts';
-import { createEngine, type Engine, isBuildSupported } from '../../src/kernels/engine.ts';
+import { createEngine, type Engine, supportedBuilds } from '../../src/kernels/engine.ts';
 import { chooseQuantizationParams } from '../../src/kernels/int8/qparams.ts';
 import { quantize } from '../../src/kernels/int8/quantize.ts';
 import { type AnyModule, GRU, Linear, LSTM, ReLU, Sequential } from '../../src/nn/index.ts';
@@ -15,9 +15,7 @@ import { expectClose } from '../support/close.ts';
 import { eagerly, planned } from '../support/plan.ts';
 import { bits } from '../support/same-bits.ts';
 
-const engines = (['relaxed', 'baseline'] as const)
-  .filter(isBuildSupported)
-  .map((build): [string, Engine] => [build, createEngine(build)]);
+const engines = supportedBuilds().map((build): [string, Engine] => [build, createEngine(build)]);
 
 /** Puts float arrays into scratch memory of an engine and hands out their addresses. */
 function withFloats<T>(engine: Engine, arrays: readonly Float32Array[], use: (ptrs: number[]) => T): T {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { manualSeed } from '../../src/core/random.ts';
-import { isBuildSupported, type KernelBuild } from '../../src/kernels/engine.ts';
+import { supportedBuilds } from '../../src/kernels/engine.ts';
 import {
   create,
   type ModelName,
@@ -20,7 +20,7 @@ import { expectEager } from '../support/both-builds.ts';
 import { dynamicModels, FirstOf } from '../support/dynamic-models.ts';
 
 const BATCHES = [1, 2, 7];
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** Calibrates a model on one input and makes it int8. */
 function toInt8(model: AnyModule, input: Tensor): AnyModule {

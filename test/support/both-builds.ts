@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { bindInputs } from '../../src/fx/bind-inputs.ts';
 import { Interpreter } from '../../src/fx/interpreter.ts';
 import type { Node } from '../../src/fx/node.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../../src/kernels/engine.ts';
+import { createEngine, supportedBuilds } from '../../src/kernels/engine.ts';
 import { Module } from '../../src/nn/index.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import { type Program, trace } from '../../src/runtime/index.ts';
@@ -12,9 +12,7 @@ import type { Tensor } from '../../src/tensor/tensor.ts';
 import { runInParts } from './plan.ts';
 import { tensorsIn } from './same-bits.ts';
 
-const engines = (['relaxed', 'baseline'] as KernelBuild[])
-  .filter(isBuildSupported)
-  .map((build) => createEngine(build));
+const engines = supportedBuilds().map((build) => createEngine(build));
 
 /** Operators of a plan that run outside of the kernels. */
 function operatorSteps(plan: Plan): string[] {

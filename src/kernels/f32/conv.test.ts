@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import {
   referenceConvForwardF32,
   referenceConvInputGradF32,
@@ -12,7 +12,7 @@ import { convForwardF32, convInputGradF32 } from './conv.ts';
 import { convWeightGradF32 } from './conv-weight-grad.ts';
 import type { ConvGeometryF32 } from './window.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 interface Case extends Omit<ConvGeometryF32, 'outSize'> {
   readonly name: string;

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceLogSoftmax } from '../reference/f32-layers.ts';
 import { addF32, mulF32, reluF32, reluGradF32, scaleF32, sumF32 } from './elementwise.ts';
 import { adamStepF32, sgdStepF32 } from './optimizer.ts';
 import { expF32, logSoftmaxF32, softmaxF32 } from './softmax.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 const lengths = [0, 1, 2, 3, 4, 5, 7, 8, 31, 1000, 16383, 16384, 16385, 50001];
 const { fround } = Math;
 

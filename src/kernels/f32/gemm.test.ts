@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ArgumentError, KernelError, ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceGemmF32 } from '../reference/f32.ts';
 import { bmmF32, gemmF32, packF32Weights } from './gemm.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** [m, n, k]: every row tail (6, 4, 2, 1) and column tail (1..8), and sizes past each blocking limit. */
 const shapes: [number, number, number][] = [

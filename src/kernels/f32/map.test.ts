@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { REFERENCE_MAP } from '../reference/f32-map.ts';
 import { MAP_FUNCTIONS, type MapFunction, mapF32 } from './map.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** Every magnitude from 1e-20 to 80, both signs, and numbers around the places where formulas change. */
 const numbers = Float32Array.from([

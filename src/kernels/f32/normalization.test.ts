@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceBatchNormBackward, referenceBatchNormForward } from '../reference/f32-layers.ts';
 import {
   batchNormBackwardF32,
@@ -11,7 +11,7 @@ import {
   columnSumsF32,
 } from './normalization.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** [rows, channels]: vector tails, the 16-channel fast path with and without rest, several blocks, rows longer than a block. */
 const shapes: [number, number][] = [

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { expectClose, randomFloats } from '../../../test/support/floats.ts';
 import { ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { avgPoolF32, avgPoolGradF32, maxPoolF32, maxPoolGradF32, type PoolWindowsF32 } from './pooling.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 interface Case {
   readonly name: string;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createEngine, type Engine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, type Engine, supportedBuilds } from '../engine.ts';
 import {
   REFERENCE_ZIP,
   referenceGroupNorm,
@@ -8,7 +8,7 @@ import {
   referenceRowVariances,
 } from '../reference/f32-rows.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** Numbers that repeat only by chance, around `center`. */
 function numbers(n: number, center = 0): Float32Array {

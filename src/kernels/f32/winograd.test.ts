@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { randomFloats } from '../../../test/support/floats.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceConvForwardF32, referenceConvWeightGradF32 } from '../reference/f32.ts';
 import { convForwardF32 } from './conv.ts';
 import { convWeightGradF32 } from './conv-weight-grad.ts';
 import type { ConvGeometryF32 } from './window.ts';
 import { suitsWinograd } from './winograd.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 const geometry: ConvGeometryF32 = {
   batch: 4,

@@ -3,13 +3,13 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { KernelError, ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, type KernelBuild, supportedBuilds } from '../engine.ts';
 import { type ConvGeometry, convGeometry, linearGeometry } from '../geometry.ts';
 import { type ReferenceConv, referenceConv, referenceConvFloat } from '../reference/int8_conv.ts';
 import { qConv, qConvFloat, runConv, stageConvInput, stagedBytes, stagedLayout } from './conv.ts';
 import { type PackedConvWeights, packConvWeights } from './pack.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** Deterministic integers; quality does not matter here, only coverage of the range. */
 function generator(seed: number): (min: number, max: number) => number {

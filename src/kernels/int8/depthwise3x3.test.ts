@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createEngine, isBuildSupported } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { convGeometry } from '../geometry.ts';
 import { referenceConv } from '../reference/int8_conv.ts';
 import { depthwise3x3Format, panelsBytes } from './panel-format.ts';
@@ -23,12 +23,14 @@ const cases = fc
   })
   .filter(({ height, width, top, left }) => height + 2 * top >= 3 && width + 2 * left >= 3);
 
-const exact = isBuildSupported('relaxed') && createEngine('relaxed').exactDot8;
-if (!exact) console.log('skipped: depthwise 3x3 kernels (this host has no exact 8-bit dot product)');
+const engines = supportedBuilds()
+  .map((build) => createEngine(build))
+  .filter((engine) => engine.exactDot8);
+if (engines.length === 0) {
+  console.log('skipped: depthwise 3x3 kernels (this host has no exact 8-bit dot product)');
+}
 
-describe.runIf(exact)('depthwise 3×3 without a table', () => {
-  const engine = createEngine('relaxed');
-
+describe.each(engines)('depthwise 3×3 without a table ($build)', (engine) => {
   it('is the reference convolution for all sizes, paddings and cuts, and touches nothing else', () => {
     fc.assert(
       fc.property(cases, (c) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { linearGeometry } from '../geometry.ts';
 import { referenceConvFloat } from '../reference/int8_conv.ts';
 import {
@@ -16,7 +16,7 @@ import { packConvWeights } from './pack.ts';
 import { chooseQuantizationParams } from './qparams.ts';
 import { dequantize, minMax, quantize } from './quantize.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 const lengths = [0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33, 100, 1000];
 
 const bytes = (length: number, seed: number, signed: boolean): Uint8Array | Int8Array => {

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { type Normalization, referenceMeanRows, referenceNormalize } from '../reference/int8_normalize.ts';
 import { referenceBilinear, referencePickRows } from '../reference/int8_resize.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** What lies behind results in memory, and must still be there afterwards. */
 const GUARD = 0xa5;

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { ShapeError } from '../../core/errors.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { type ConvGeometry, convGeometry } from '../geometry.ts';
 import { referenceAvgPool, referenceMaxPool } from '../reference/int8_pooling.ts';
 import { qAdaptiveAvgPool2d, qAvgPool2d, qMaxPool2d } from './pooling.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 function data(length: number, signed: boolean): Uint8Array | Int8Array {
   const bytes = Uint8Array.from({ length }, (_, i) => Math.imul(i + 77, 2654435761) >>> 11);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createEngine, isBuildSupported, type KernelBuild } from '../engine.ts';
+import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceQuantizePlanes, referenceStageLines } from '../reference/int8_rows.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 
 /** What surrounds results in memory, and must still be there afterwards. */
 const GUARD = 0xa5;

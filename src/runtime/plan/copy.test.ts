@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { product } from '../../core/math.ts';
-import { createEngine, isBuildSupported, type KernelBuild } from '../../kernels/engine.ts';
+import { createEngine, supportedBuilds } from '../../kernels/engine.ts';
 import { stridesInOrder } from '../../ops/float/layout.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import { copyStrided } from '../../tensor/tensor.ts';
@@ -11,7 +11,7 @@ import { type Block, heapView } from './memory.ts';
 import { bindCall, type KernelCall, placeCall } from './step.ts';
 import { storedBytes, type Value } from './value.ts';
 
-const builds = (['relaxed', 'baseline'] as KernelBuild[]).filter(isBuildSupported);
+const builds = supportedBuilds();
 const dtypes: DType[] = ['uint8', 'qint8', 'int16', 'float32', 'int64'];
 
 /** A small generator, so that failures repeat. */

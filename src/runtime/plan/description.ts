@@ -1,5 +1,6 @@
 import { formatBytes, formatTable } from '../../core/table.ts';
 import type { KernelBuild } from '../../kernels/engine.ts';
+import { whyNotWide } from '../../kernels/wide.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import type { Plan } from './plan.ts';
 
@@ -29,6 +30,8 @@ export interface ProgramDescription {
   /** Why it is one thread although more were asked for; null where that is not so. */
   readonly whyOneThread: string | null;
   readonly build: KernelBuild;
+  /** Why it is not the wide build; null where it is. */
+  readonly whyNotWide: string | null;
   /** Whether 8-bit dot products are exact on this machine; int8 weights are widened to 16 bits where not. */
   readonly exactDot8: boolean;
   toString(): string;
@@ -57,6 +60,7 @@ export function describePlan(
     threads,
     whyOneThread,
     build,
+    whyNotWide: build === 'wide' ? null : (whyNotWide() ?? 'not chosen'),
     exactDot8,
   };
   return { ...description, toString: () => descriptionText(description) };
@@ -92,5 +96,6 @@ function descriptionText(of: Omit<ProgramDescription, 'toString'>): string {
     `constants  ${formatBytes(of.constantBytes)} beside the weights that layers own`,
     `threads    ${of.threads}${why}`,
     `kernels    ${of.build}, 8-bit dot products ${of.exactDot8 ? 'exact' : 'widened to 16 bits'}`,
+    `vectors    ${of.whyNotWide === null ? '32 bytes' : `16 bytes (${of.whyNotWide})`}`,
   ].join('\n');
 }
