@@ -16,7 +16,9 @@ import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { engine } from '../src/kernels/engine.ts';
 import { measureInBrowser } from './peers/browser/run.ts';
+import { NARROW } from './peers/engines/ours.ts';
 import { MODELS } from './peers/models.ts';
 import { installPeers, type Versions } from './peers/packages.ts';
 import { formatReport } from './peers/report.ts';
@@ -97,7 +99,7 @@ function setting(versions: Versions, chromium: string | null): string[] {
     .map(([name, version]) => `${name} ${version ?? 'could not be had'}`);
   return [
     `${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu.model}${dots.length ? ` (${dots.join(', ')})` : ''}, ${process.platform}`,
-    `Node ${process.versions.node}, ${chromium ?? 'no Chromium'}`,
+    `Node ${process.versions.node}, ${chromium ?? 'no Chromium'}; our kernels: ${engine.build}`,
     packages.join(', '),
     `\`npm run bench -- --rounds ${rounds} --seconds ${seconds}\`; load average at the start ${LOAD.toFixed(1)}`,
   ];
@@ -132,8 +134,16 @@ function publish(): string {
   return report;
 }
 
+/** Ours as hosts run it that do not compile to wide vectors: in turn with the rest, where that is another thing. */
+const narrow = engine.build === 'wide' && here.includes('zeropoint') ? [NARROW] : [];
 const jobs = threads.flatMap((n) =>
-  models.map((model) => ({ model, threads: n, rounds, seconds, engines: here })),
+  models.map((model) => ({
+    model,
+    threads: n,
+    rounds,
+    seconds,
+    engines: [...here, ...(n === 1 ? narrow : [])],
+  })),
 );
 for (const [i, job] of jobs.entries()) {
   if (here.length === 0) break;
@@ -141,10 +151,10 @@ for (const [i, job] of jobs.entries()) {
   const found = await measure(job, title);
   rows.push(...found.rows);
   absent.push(...found.absent);
-  for (const engine of inNode.filter((name) => !here.includes(name)))
+  for (const missing of inNode.filter((name) => !here.includes(name)))
     absent.push({
       model: job.model,
-      engine,
+      engine: missing,
       dtype: 'fp32',
       threads: job.threads,
       why: 'could not be installed',

@@ -8,7 +8,7 @@ import { jit, suite, type Tensor, tensor } from '../../src/index.ts';
 import type { Engine, Runner, Task } from './engines/engine.ts';
 import { Unavailable } from './engines/engine.ts';
 import { onnxruntimeNode, onnxruntimeWeb } from './engines/onnxruntime.ts';
-import { firstTensor, ours } from './engines/ours.ts';
+import { firstTensor, NARROW, ours, oursNarrow } from './engines/ours.ts';
 import { tfjsWasm } from './engines/tfjs.ts';
 import { onnxFile } from './files.ts';
 import { type DType, MODELS } from './models.ts';
@@ -16,6 +16,7 @@ import type { Job, Message, Row } from './row.ts';
 
 const ENGINES: Readonly<Record<string, Engine>> = {
   zeropoint: ours,
+  [NARROW]: oursNarrow,
   'onnxruntime-web': onnxruntimeWeb,
   'onnxruntime-node': onnxruntimeNode,
   'tfjs-wasm': tfjsWasm,
