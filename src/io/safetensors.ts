@@ -113,7 +113,8 @@ export function readSafetensors(bytes: Uint8Array, options: SafetensorsReadOptio
 }
 
 /**
- * {@link readSafetensors} for a path, a URL or bytes. Tensors of a path or URL lie in one memory, that of the file.
+ * {@link readSafetensors} for a path, a URL or bytes. Tensors of a path or URL lie in one memory, that of the file, which stays as
+ * long as any of them does: `clone()` the few that shall outlive the others.
  *
  * @example
  * const { dict } = await loadSafetensors('model.safetensors');

@@ -24,7 +24,8 @@ const HOLDERS = ['state_dict', 'model_state_dict', 'model', 'net'] as const;
  * content.
  *
  * In a pickle it is the root dict or the one under `state_dict`, `model_state_dict`, `model` or `net`. A
- * `module.` prefix that all keys share (DataParallel) is stripped.
+ * `module.` prefix that all keys share (DataParallel) is stripped. Tensors of a safetensors file at a path lie in the memory of the
+ * file, which stays as long as any of them does.
  *
  * @param source Path, URL or bytes.
  * @throws FileFormatError where the file is damaged or holds no state dict.

@@ -57,7 +57,7 @@ export async function save(program: Program, path: string | URL): Promise<void> 
 }
 
 /**
- * Reads a program from a path, a URL or bytes.
+ * Reads a program from a path, a URL or bytes. Its weights stay in the memory of the file.
  *
  * @throws {@link FileFormatError} for anything that is not a program.
  * @example

@@ -254,7 +254,13 @@ export function fromStorage(
       got: `${storage.length}`,
     });
   }
-  return new Tensor({ storage, shape, dtype, qparams });
+  return new Tensor({ storage: plainArray(storage), shape, dtype, qparams });
+}
+
+/** The memory of Node's Buffer as a plain array: `slice` of a Buffer is no copy, and everybody relies on one. */
+function plainArray(storage: TypedArray): TypedArray {
+  if (!(storage instanceof Uint8Array) || storage.constructor === Uint8Array) return storage;
+  return new Uint8Array(storage.buffer, storage.byteOffset, storage.length);
 }
 
 /** The same storage under another shape, strides and offset; qparams travel along unless replaced. */

@@ -93,6 +93,21 @@ describe('creation', () => {
     expect(onesLike(q, { dtype: 'float32' }).toArray()).toEqual([1, 1]);
   });
 
+  test('a tensor over a Buffer shares its memory, and slices of its storage do not', () => {
+    const bytes = Buffer.alloc(6).fill(1);
+    const x = fromStorage(bytes.subarray(1, 5), [2, 2], 'uint8');
+    bytes[1] = 2;
+    expect([x.storage.constructor, x.toArray()]).toEqual([
+      Uint8Array,
+      [
+        [2, 1],
+        [1, 1],
+      ],
+    ]);
+    x.storage.slice().fill(9);
+    expect([...bytes]).toEqual([1, 2, 1, 1, 1, 1]);
+  });
+
   test('arange is int64 where everything is whole', () => {
     expect([arange(3).dtype, arange(3).toArray()]).toEqual(['int64', [0, 1, 2]]);
     expect([arange(2.5).dtype, arange(2.5).toArray()]).toEqual(['float32', [0, 1, 2]]);

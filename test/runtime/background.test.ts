@@ -1,14 +1,18 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { KernelError, ShapeError } from '../../src/core/errors.ts';
 import { manualSeed } from '../../src/core/random.ts';
+import { loadSafetensors, saveSafetensors } from '../../src/io/index.ts';
 import { Conv2d, Flatten, Linear, Module, ReLU, Sequential } from '../../src/nn/index.ts';
 import { noGrad } from '../../src/ops/index.ts';
 import { convert, getDefaultQConfig, prepare, QuantWrapper } from '../../src/quantization/index.ts';
 import { type Program, setNumThreads, trace } from '../../src/runtime/index.ts';
 import { rand, randn } from '../../src/tensor/creation.ts';
-import type { Tensor } from '../../src/tensor/tensor.ts';
+import { Tensor } from '../../src/tensor/tensor.ts';
 import { bits } from '../support/same-bits.ts';
 
 afterEach(() => setNumThreads(1));
@@ -38,6 +42,12 @@ class Structured extends Module<[Tensor, { readonly y: Tensor }], unknown> {
   }
 }
 
+class Doubled extends Module<[Tensor], Tensor> {
+  forward(x: Tensor): Tensor {
+    return x.add(x);
+  }
+}
+
 describe('runAsync', () => {
   test('gives what run gives, on any number of threads, many calls at a time', async () => {
     using program = int8Program();
@@ -58,6 +68,28 @@ describe('runAsync', () => {
     const expected = bits(program.run(x, { y }));
     expect(bits(await program.runAsync(x, { y }))).toEqual(expected);
     expect(bits(program.run(x, { y }))).toEqual(expected);
+  });
+
+  test('tensors of a file, of a Buffer and of one memory stay whole when they are sent', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'zeropoint-background-'));
+    const path = join(folder, 'x.safetensors');
+    const names = ['x', 'y', 'other'];
+    await saveSafetensors(new Map(names.map((name) => [name, randn([3, 4])])), path);
+    const { dict } = await loadSafetensors(path);
+    await rm(folder, { recursive: true });
+    const [x, y, other] = names.map((name) => dict.get(name) as Tensor);
+    expect(x.storage.buffer).toBe(other.storage.buffer);
+    const before = bits([x, y, other]);
+    using program = trace(new Structured(), [x, { y }]);
+    const expected = bits(program.run(x, { y }));
+    expect(bits(await program.runAsync(x, { y }))).toEqual(expected);
+    expect(bits([x, y, other])).toEqual(before);
+
+    const bytes = Buffer.alloc(1 << 16).fill(7);
+    const pixels = new Tensor({ storage: bytes, shape: [4, 1 << 14], dtype: 'uint8' });
+    using adding = trace(new Doubled(), [pixels]);
+    const doubled: Tensor = await adding.runAsync(pixels);
+    expect([doubled.shape, doubled.data[5], bytes.length, bytes[5]]).toEqual([[4, 1 << 14], 14, 1 << 16, 7]);
   });
 
   test('rejects with the error that run throws', async () => {

@@ -1,5 +1,5 @@
 import * as errors from '../../core/errors.ts';
-import type { DType, TypedArray } from '../../tensor/dtype.ts';
+import { DTYPES, type DType, type TypedArray } from '../../tensor/dtype.ts';
 import type { QParams } from '../../tensor/qparams.ts';
 import type { Shape } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
@@ -35,12 +35,15 @@ interface PackedError {
   readonly details: errors.ErrorDetails | null;
 }
 
-/** Copies tensors out of a structure; their buffers go to `transfer`. */
+/** Copies tensors out of a structure; the buffers of the copies, which nobody else has, go to `transfer`. */
 export function pack(value: unknown, transfer: ArrayBuffer[]): Packed {
   if (value instanceof Tensor) {
     const { shape, strides, dtype, qparams, offset } = value;
     const last = value.numel === 0 ? 0 : shape.reduce((at, size, d) => at + (size - 1) * strides[d], 0) + 1;
-    const storage = value.storage.slice(offset, offset + last);
+    const part = value.storage.subarray(offset, offset + last);
+    // Not `slice`: that of Node's Buffer is no copy, and transferring it would take away memory of others.
+    const storage = DTYPES[dtype].allocate(part.byteLength / DTYPES[dtype].bytes);
+    storage.set(part);
     transfer.push(storage.buffer as ArrayBuffer);
     return { tensor: { storage, shape: [...shape], strides: [...strides], dtype, qparams } };
   }
