@@ -6,6 +6,7 @@ import { addF32, reluF32, reluGradF32 } from '../../src/kernels/f32/elementwise.
 import { bmmF32, gemmF32 } from '../../src/kernels/f32/gemm.ts';
 import { batchNormBackwardF32, batchNormForwardF32 } from '../../src/kernels/f32/normalization.ts';
 import { adamStepF32, sgdStepF32 } from '../../src/kernels/f32/optimizer.ts';
+import { takesPairs } from '../../src/kernels/f32/panels.ts';
 import { maxPoolF32 } from '../../src/kernels/f32/pooling.ts';
 import { softmaxF32 } from '../../src/kernels/f32/softmax.ts';
 import type { ConvGeometryF32 } from '../../src/kernels/f32/window.ts';
@@ -212,6 +213,7 @@ function peak(engine: Engine): KernelBenchmark {
       -Infinity,
       Infinity,
       rows,
+      takesPairs(engine),
     );
   return {
     name: `bare kernel ${rows}×${columns}×${k} (L1)`,

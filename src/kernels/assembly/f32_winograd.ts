@@ -100,7 +100,8 @@ export function f32_winograd_results(
 /**
  * A convolution on tiles, from frames to results, in strips of tile rows. `plan` holds i32s: tile rows of an image, tile columns, tile rows of a
  * strip, strips of an image, channels in and out, height and width of the results; in bytes a frame row, a frame, a plane of pixels, a plane of
- * products, and what a unit takes of `scratch`; strips of a unit, and of all images. A call uses the scratch of its first unit for all of them,
+ * products, and what a unit takes of `scratch`; strips of a unit, and of all images; and whether
+ * products take panels in pairs. A call uses the scratch of its first unit for all of them,
  * so that it stays in cache.
  */
 export function f32_winograd(
@@ -115,6 +116,7 @@ export function f32_winograd(
   const products = pixels + 16 * pixelPlane;
   const filterPlane = <usize>(inChannels * outChannels) << 2;
   const perUnit = load<i32>(plan, 52);
+  const paired = load<i32>(plan, 60) != 0;
   const last = min(end * perUnit, load<i32>(plan, 56));
   for (let strip = begin * perUnit; strip < last; ++strip) {
     const image = strip / strips;
@@ -127,7 +129,7 @@ export function f32_winograd(
     for (let plane: usize = 0; plane < 16; ++plane) {
       f32_igemm(
         tiles, rowTable, pixels + plane * pixelPlane, outTable, products + plane * productPlane, runTable, 1, inChannels,
-        filters + plane * filterPlane, <usize>inChannels << 5, outChannels, zeros, false, -Infinity, Infinity, tiles,
+        filters + plane * filterPlane, <usize>inChannels << 5, outChannels, zeros, false, -Infinity, Infinity, tiles, paired,
       );
     }
     const out = output + (<usize>((image * height + 2 * first) * width * outChannels) << 2);

@@ -1,6 +1,6 @@
 import { product } from '../../core/math.ts';
 import { engine as defaultEngine, type Engine } from '../engine.ts';
-import { checkLength, PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from './panels.ts';
+import { checkLength, PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount, takesPairs } from './panels.ts';
 import { type Block, Sliding, type StagedPhase } from './sliding.ts';
 import { type ConvGeometryF32, checkConvGeometry, forwardSweep } from './window.ts';
 import { suitsWinograd, winogradWeightGradF32 } from './winograd.ts';
@@ -78,6 +78,7 @@ function panelSums(engine: Engine, take: Take, sliding: Sliding, staged: StagedP
   const total = takeZeros(engine, take, groups * groupBytes);
   const positions = sliding.blockFloats / destChannels;
   const panels = take(panelCount(n) * positions * PACKED_ROW_BYTES);
+  const pairs = takesPairs(engine);
   return {
     add(block) {
       const rows = block.rows(staged);
@@ -98,6 +99,7 @@ function panelSums(engine: Engine, take: Take, sliding: Sliding, staged: StagedP
               n,
               total + g * groupBytes + run * staged.runLength * rowBytes,
               rowBytes,
+              pairs,
             );
           }
         }

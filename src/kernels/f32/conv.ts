@@ -1,6 +1,6 @@
 import { product } from '../../core/math.ts';
 import { engine as defaultEngine, type Engine } from '../engine.ts';
-import { type ClampF32, checkLength, PACKED_ROW_BYTES, panelCount, stageBias } from './panels.ts';
+import { type ClampF32, checkLength, PACKED_ROW_BYTES, panelCount, stageBias, takesPairs } from './panels.ts';
 import { type Block, Sliding, type StagedPhase } from './sliding.ts';
 import {
   type ConvGeometryF32,
@@ -231,6 +231,7 @@ function panelRunner(
   const biases = Array.from({ length: groups }, (_, g) =>
     stageBias(engine, take, settings.bias?.subarray(g * n, (g + 1) * n), n),
   );
+  const pairs = takesPairs(engine);
   return (staged, block, dest) => {
     const source = block.source(staged);
     const rows = block.rows(staged);
@@ -253,6 +254,7 @@ function panelRunner(
         settings.min,
         settings.max,
         ROW_BLOCK,
+        pairs,
       );
     }
   };

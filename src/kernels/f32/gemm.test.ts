@@ -54,6 +54,31 @@ describe.each(builds)('float32 matrix product (%s)', (build) => {
     expect({ ...engine.memory(), reservedBytes: 0 }).toEqual({ ...before, reservedBytes: 0 });
   });
 
+  it.runIf(build === 'wide')(
+    'gives the bits of the narrow build, with rows and columns on every side of a tile',
+    () => {
+      const narrow = createEngine('relaxed');
+      const clamp = { min: -1, max: 2 };
+      let compared = 0;
+      for (const m of [1, 2, 3, 4, 5, 6, 7, 11, 13, 25, 125]) {
+        for (const n of [1, 7, 8, 9, 12, 15, 16, 17, 24, 25, 31, 33, 40]) {
+          for (const [k, transA] of [
+            [37, false],
+            [600, false],
+            [37, true],
+          ] as const) {
+            const call = { m, n, k, a: randomFloats(m, m * k), b: randomFloats(n, k * n), transA, clamp };
+            const out = randomFloats(5, m * n);
+            const expected = gemmF32({ ...call, out: out.slice(), accumulate: true, engine: narrow });
+            expect(gemmF32({ ...call, out, accumulate: true, engine })).toEqual(expected);
+            compared += m * n;
+          }
+        }
+      }
+      console.log(`${compared} results compared with the narrow build's`);
+    },
+  );
+
   it('multiplies batches', () => {
     const [batch, m, n, k] = [3, 5, 7, 9];
     const a = randomFloats(1, batch * m * k);

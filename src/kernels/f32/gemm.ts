@@ -10,6 +10,7 @@ import {
   panelCount,
   stageBias,
   stageRowTable,
+  takesPairs,
 } from './panels.ts';
 
 /** Steps of k that one pass over a panel takes: 16 KiB of panel and 12 KiB of rows share L1. */
@@ -319,6 +320,7 @@ function multiply(call: GemmCall): void {
             last ? call.min : -Infinity,
             last ? call.max : Infinity,
             ROW_BLOCK,
+            takesPairs(engine),
           );
           k0 += steps;
         } while (k0 < k);
@@ -367,6 +369,7 @@ function multiplyTransposed(call: GemmCall): void {
             cols,
             block,
             ld * 4,
+            takesPairs(engine),
           );
         }
         unstageBlock(engine, block, ld, out, n, m0, rows, n0, cols);

@@ -12,6 +12,11 @@ export function panelCount(columns: number): number {
   return Math.ceil(columns / PANEL_COLUMNS);
 }
 
+/** Whether products take two panels at once: where vectors are wide, their sums fit the registers. The results are the same. */
+export function takesPairs(engine: Engine): boolean {
+  return engine.build === 'wide';
+}
+
 /** Throws a {@link ShapeError} unless `array` has exactly the expected length. */
 export function checkLength(fn: string, argument: string, array: ArrayLike<number>, length: number): void {
   if (array.length === length) return;

@@ -1,6 +1,6 @@
 import { product } from '../../core/math.ts';
 import type { Engine } from '../engine.ts';
-import { PACKED_ROW_BYTES, panelCount, stageBias, stageRowTable } from './panels.ts';
+import { PACKED_ROW_BYTES, panelCount, stageBias, stageRowTable, takesPairs } from './panels.ts';
 import type { ConvGeometryF32 } from './window.ts';
 
 /** Planes of a transformed tile: 4 × 4. */
@@ -282,6 +282,7 @@ function tileProduct(
   const [k, n] = [source.channels, result.channels];
   const grid = new TileGrid(batch, result, WINOGRAD_PLANES * (k + n) * 4);
   const { kernels } = engine;
+  const pairs = takesPairs(engine);
   engine.scratch((take) => {
     const filterBytes = k * n * 4;
     const filters = take(WINOGRAD_PLANES * filterBytes);
@@ -334,6 +335,7 @@ function tileProduct(
           -Infinity,
           Infinity,
           tiles,
+          pairs,
         );
       }
       for (const part of parts) {
@@ -392,6 +394,7 @@ export function winogradWeightGradF32(
     const total = take(WINOGRAD_PLANES * totalBytes);
     const taps = take(out.length * 4);
     const { kernels, heap } = engine;
+    const pairs = takesPairs(engine);
     heap.u8.fill(0, total, total + WINOGRAD_PLANES * totalBytes);
     grid.blocks((parts, tiles) => {
       for (const part of parts) {
@@ -430,6 +433,7 @@ export function winogradWeightGradF32(
             outChannels,
             total + plane * totalBytes,
             outChannels * 4,
+            pairs,
           );
         }
       }

@@ -160,7 +160,7 @@ const convTranspose: LoweringRule = (node, builder) => {
               4 * triple.reduce((sum, { distance }, d) => sum + (distance + low[d]) * source.axes[d], 0),
           );
         for (let group = 0; group < groups; group++) {
-          const call = productCall({
+          const call = productCall(builder, {
             rows,
             columns: n,
             rowTable: inPlaces,

@@ -1,6 +1,6 @@
 import { product } from '../../../../core/math.ts';
 import type { Node } from '../../../../fx/node.ts';
-import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from '../../../../kernels/f32/panels.ts';
+import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount, takesPairs } from '../../../../kernels/f32/panels.ts';
 import type { ConvGeometryF32 } from '../../../../kernels/f32/window.ts';
 import { planeDistance, WINOGRAD_PLANES } from '../../../../kernels/f32/winograd.ts';
 import { convProblem } from '../../../../ops/float/layer/conv.ts';
@@ -250,6 +250,7 @@ function tiledCall(
   const plan = builder.table([
     ...[rows, columns, stripRows, strips, inChannels, outChannels, g.outSize[1], g.outSize[2]],
     ...[4 * frame.axes[1], 4 * frame.image, pixelPlane, productPlane, slot, perUnit, all],
+    Number(takesPairs(builder.engine)),
   ]);
   const { residual, lo, hi } = epilogue;
   return {
@@ -369,7 +370,7 @@ const convolution: LoweringRule = (node, builder) => {
   const panels = groupPanels(builder, key, weight, g, epilogue);
   const panelBytes = panelCount(n) * taps * k * PACKED_ROW_BYTES;
   const calls = Array.from({ length: g.groups }, (_, group) =>
-    productCall({
+    productCall(builder, {
       rows,
       columns: n,
       rowTable,

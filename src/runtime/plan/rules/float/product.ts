@@ -1,6 +1,6 @@
 import { product } from '../../../../core/math.ts';
 import type { Arg, Node } from '../../../../fx/node.ts';
-import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount } from '../../../../kernels/f32/panels.ts';
+import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount, takesPairs } from '../../../../kernels/f32/panels.ts';
 import { PackedHalfWeights } from '../../../../ops/quantized/packed-half.ts';
 import { broadcastStrides, contiguousStrides, type Shape, viewStrides } from '../../../../tensor/shape.ts';
 import { fromStorage, Tensor } from '../../../../tensor/tensor.ts';
@@ -43,10 +43,11 @@ export interface ProductOptions {
 }
 
 /** The call of a product. Threads share its rows, or its columns where rows are few. */
-export function productCall(options: ProductOptions): KernelCall {
+export function productCall({ engine }: PlanBuilder, options: ProductOptions): KernelCall {
   const { rows, columns, rowTable, outTable, input, output, panels, bias, residual } = options;
   const panelBytes = options.runs * options.runLength * PACKED_ROW_BYTES;
   const byRows = rows >= LEAST_ROWS;
+  const pairs = takesPairs(engine);
   const across = (at: Address, stride: number): CallArg => (byRows ? at : { at, stride });
   const along = (at: Address): CallArg => (byRows ? { at, stride: 4 } : at);
   const step = 4 * PANEL_COLUMNS;
@@ -69,9 +70,10 @@ export function productCall(options: ProductOptions): KernelCall {
       options.lo,
       options.hi,
       ROW_BLOCK,
+      Number(pairs),
     ],
     units: byRows ? rows : panelCount(columns),
-    grain: byRows ? ROW_GRAIN : 1,
+    grain: byRows ? ROW_GRAIN : pairs ? 2 : 1,
   };
 }
 
@@ -165,7 +167,7 @@ function linearProduct(node: Node, builder: PlanBuilder, x: Value, weights: Line
   const { value, stride } = asRows(builder, node, x, k);
   const out = builder.allocateValue({ ...builder.meta(node), strides });
   const key = `linear ${name} ${epilogue.key}`;
-  const call = productCall({
+  const call = productCall(builder, {
     rows,
     columns,
     rowTable: steps(builder, rows, stride * 4),
@@ -286,7 +288,7 @@ const matmul: LoweringRule = (node, builder) => {
   const merged = own === 1 ? viewStrides(left.shape, left.strides, [batch * m, k]) : null;
   if (merged) {
     // Every matrix of the left side meets the same one on the right: one tall product.
-    const call = productCall({
+    const call = productCall(builder, {
       ...common,
       rows: batch * m,
       rowTable: steps(builder, batch * m, merged[0] * 4),
@@ -309,7 +311,7 @@ const matmul: LoweringRule = (node, builder) => {
       leading,
     );
     const calls = lefts.map((start, i) =>
-      productCall({
+      productCall(builder, {
         ...common,
         rows: m,
         rowTable: steps(builder, m, rowStep * 4),
