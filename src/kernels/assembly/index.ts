@@ -9,6 +9,7 @@ export * from "./f32_pack";
 export * from "./f32_recurrent";
 export * from "./panel";
 export * from "./qu8_conv";
+export * from "./qu8s8x16_conv";
 export * from "./qu8_dynamic";
 export * from "./qu8_elementwise";
 export * from "./qu8_embedding";

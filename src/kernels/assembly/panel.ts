@@ -9,21 +9,25 @@ export function touch(p: usize, bytes: usize): void {
 }
 
 /**
- * Rewrites what depends on the input's quantization in `count` panels of 8 channels, `panelBytes` apart: the integer bias
- * becomes -zeroPoint * weightSum[channel], the scale weightScale[channel] * inputScale. Both arrays are padded to 8.
+ * Rewrites what depends on the input's quantization in `count` panels of `columns` (8 or 16) channels, `panelBytes` apart: the integer
+ * bias becomes -zeroPoint * weightSum[channel], the scale weightScale[channel] * inputScale. Both arrays are padded to whole panels.
  */
 export function panel_set_input(
-  panels: usize, panelBytes: usize, count: i32, weightSums: usize, weightScales: usize, zeroPoint: i32, inputScale: f32,
+  panels: usize, panelBytes: usize, columns: i32, count: i32, weightSums: usize, weightScales: usize, zeroPoint: i32, inputScale: f32,
 ): void {
   const z = i32x4.splat(-zeroPoint), s = f32x4.splat(inputScale);
-  const tail = panelBytes - 32;
   for (let i = 0; i < count; i++) {
-    v128.store(panels, i32x4.mul(v128.load(weightSums), z));
-    v128.store(panels, i32x4.mul(v128.load(weightSums, 16), z), 16);
-    v128.store(panels + tail, f32x4.mul(v128.load(weightScales), s));
-    v128.store(panels + tail, f32x4.mul(v128.load(weightScales, 16), s), 16);
+    let bias = panels, scale = panels + panelBytes - (<usize>columns << 2);
+    for (let c = 0; c < columns; c += 8) {
+      v128.store(bias, i32x4.mul(v128.load(weightSums, 16), z), 16);
+      v128.store(bias, i32x4.mul(v128.load(weightSums), z));
+      v128.store(scale, f32x4.mul(v128.load(weightScales, 16), s), 16);
+      v128.store(scale, f32x4.mul(v128.load(weightScales), s));
+      bias += 32;
+      scale += 32;
+      weightSums += 32;
+      weightScales += 32;
+    }
     panels += panelBytes;
-    weightSums += 32;
-    weightScales += 32;
   }
 }

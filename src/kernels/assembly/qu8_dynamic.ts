@@ -1,6 +1,7 @@
 import { f32_minmax } from "./minmax";
 import { panel_set_input } from "./panel";
 import { qu8s16_conv_f32, qu8s8_conv_f32 } from "./qu8_conv";
+import { qu8s8x16_conv_f32 } from "./qu8s8x16_conv";
 import { qu8_quantize, u8_stage_lines } from "./qu8_elementwise";
 
 // Quantization with parameters that are found while a plan runs: the range of the input in parts, then whatever needs
@@ -60,12 +61,14 @@ function choose(parts: usize, count: i32, qmax: i32, status: usize): void {
 
 /** {@link panel_set_input} of panels [begin, end) for the input whose range is in `parts`. */
 export function qu8_dynamic_panels(
-  parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
+  parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, columns: i32, weightSums: usize, weightScales: usize,
   begin: i32, end: i32,
 ): void {
   choose(parts, count, qmax, status);
-  const at = <usize>begin << 5;
-  panel_set_input(panels + <usize>begin * panelBytes, panelBytes, end - begin, weightSums + at, weightScales + at, inputZeroPoint, inputScale);
+  const at = <usize>(begin * columns) << 2;
+  panel_set_input(
+    panels + <usize>begin * panelBytes, panelBytes, columns, end - begin, weightSums + at, weightScales + at, inputZeroPoint, inputScale,
+  );
 }
 
 /** {@link qu8_quantize} of floats [16·begin, 16·end) of `n`, with the parameters of the range in `parts`. */
@@ -91,10 +94,23 @@ export function qu8s8_dynamic_f32(
   parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
   input: usize, channels: i32, rows: i32, outChannels: i32, out: usize, floatBias: usize, floor: f32, begin: i32, end: i32,
 ): void {
-  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, weightSums, weightScales, begin, end);
-  const first = begin << 3, bytes = <usize>first << 2;
+  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, 8, weightSums, weightScales, begin, end);
+  const first = begin * 8, bytes = <usize>first << 2;
   qu8s8_conv_f32(
-    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end << 3, outChannels) - first,
+    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end * 8, outChannels) - first,
+    out + bytes, outChannels, floatBias + bytes, floor,
+  );
+}
+
+/** {@link qu8s8_dynamic_f32} on panels of 16 channels. */
+export function qu8s8x16_dynamic_f32(
+  parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
+  input: usize, channels: i32, rows: i32, outChannels: i32, out: usize, floatBias: usize, floor: f32, begin: i32, end: i32,
+): void {
+  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, 16, weightSums, weightScales, begin, end);
+  const first = begin * 16, bytes = <usize>first << 2;
+  qu8s8x16_conv_f32(
+    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end * 16, outChannels) - first,
     out + bytes, outChannels, floatBias + bytes, floor,
   );
 }
@@ -104,10 +120,10 @@ export function qu8s16_dynamic_f32(
   parts: usize, count: i32, qmax: i32, status: usize, panels: usize, panelBytes: usize, weightSums: usize, weightScales: usize,
   input: usize, channels: i32, rows: i32, outChannels: i32, out: usize, floatBias: usize, floor: f32, begin: i32, end: i32,
 ): void {
-  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, weightSums, weightScales, begin, end);
-  const first = begin << 3, bytes = <usize>first << 2;
+  qu8_dynamic_panels(parts, count, qmax, status, panels, panelBytes, 8, weightSums, weightScales, begin, end);
+  const first = begin * 8, bytes = <usize>first << 2;
   qu8s16_conv_f32(
-    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end << 3, outChannels) - first,
+    input, channels, 0, 1, channels, 0, rows, panels + <usize>begin * panelBytes, min(end * 8, outChannels) - first,
     out + bytes, outChannels, floatBias + bytes, floor,
   );
 }

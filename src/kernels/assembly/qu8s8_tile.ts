@@ -1,4 +1,4 @@
-import { bias_bits, bounded_lanes, low_bits, requantize_lanes, scaled, store_f32_lanes, store_u8_half } from "./requantize";
+import { bias_bits, bounded_lanes, low_bits, requantize_lanes, rounding, scaled, store_f32_lanes, store_u8_half } from "./requantize";
 
 // u8 activations × s8 weights with the relaxed 8-bit dot product: 6 rows × 8 channels, 4 k per step ("6x8c4").
 // 12 accumulators, two weight vectors and one broadcast activation are all of V8's 15 vector registers; loading the
@@ -15,8 +15,8 @@ export function dot_s8(w: v128, x: v128, acc: v128): v128 {
 /** Requantized sums; T is u8, or i8 (the same bytes) where {@link bounded_lanes} are good enough. */
 // @ts-ignore: decorator
 @inline
-function lanes<T>(acc: v128, scale: v128, low: v128, bias: v128): v128 {
-  return isSigned<T>() ? bounded_lanes(acc, scale, bias) : requantize_lanes(acc, scale, low, bias);
+export function lanes<T>(acc: v128, scale: v128, low: v128, bias: v128, magic: v128): v128 {
+  return isSigned<T>() ? bounded_lanes(acc, scale, bias, magic) : requantize_lanes(acc, scale, low, bias, magic);
 }
 
 /** What is left of clamping. */
@@ -101,19 +101,20 @@ export function tile_6x8<T>(
       store_f32_lanes(out + (<usize>r4 * outStride << 2), scaled(c40, s0, f0, least), scaled(c41, s1, f1, least), n);
       store_f32_lanes(out + (<usize>r5 * outStride << 2), scaled(c50, s0, f0, least), scaled(c51, s1, f1, least), n);
     } else {
+      const magic = rounding();
       const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max);
-      let x = i16x8.narrow_i32x4_s(lanes<T>(c00, s0, low, bias), lanes<T>(c01, s1, low, bias));
-      let y = i16x8.narrow_i32x4_s(lanes<T>(c10, s0, low, bias), lanes<T>(c11, s1, low, bias));
+      let x = i16x8.narrow_i32x4_s(lanes<T>(c00, s0, low, bias, magic), lanes<T>(c01, s1, low, bias, magic));
+      let y = i16x8.narrow_i32x4_s(lanes<T>(c10, s0, low, bias, magic), lanes<T>(c11, s1, low, bias, magic));
       x = clamped<T>(i8x16.narrow_i16x8_u(x, y), least, high);
       store_u8_half(out + <usize>row * outStride, x, 0, n);
       store_u8_half(out + <usize>r1 * outStride, x, 1, n);
-      x = i16x8.narrow_i32x4_s(lanes<T>(c20, s0, low, bias), lanes<T>(c21, s1, low, bias));
-      y = i16x8.narrow_i32x4_s(lanes<T>(c30, s0, low, bias), lanes<T>(c31, s1, low, bias));
+      x = i16x8.narrow_i32x4_s(lanes<T>(c20, s0, low, bias, magic), lanes<T>(c21, s1, low, bias, magic));
+      y = i16x8.narrow_i32x4_s(lanes<T>(c30, s0, low, bias, magic), lanes<T>(c31, s1, low, bias, magic));
       x = clamped<T>(i8x16.narrow_i16x8_u(x, y), least, high);
       store_u8_half(out + <usize>r2 * outStride, x, 0, n);
       store_u8_half(out + <usize>r3 * outStride, x, 1, n);
-      x = i16x8.narrow_i32x4_s(lanes<T>(c40, s0, low, bias), lanes<T>(c41, s1, low, bias));
-      y = i16x8.narrow_i32x4_s(lanes<T>(c50, s0, low, bias), lanes<T>(c51, s1, low, bias));
+      x = i16x8.narrow_i32x4_s(lanes<T>(c40, s0, low, bias, magic), lanes<T>(c41, s1, low, bias, magic));
+      y = i16x8.narrow_i32x4_s(lanes<T>(c50, s0, low, bias, magic), lanes<T>(c51, s1, low, bias, magic));
       x = clamped<T>(i8x16.narrow_i16x8_u(x, y), least, high);
       store_u8_half(out + <usize>r4 * outStride, x, 0, n);
       store_u8_half(out + <usize>r5 * outStride, x, 1, n);

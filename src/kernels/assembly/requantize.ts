@@ -3,6 +3,14 @@
 /** 1.5 · 2^23: adding it to a float below 2^22 leaves the integer nearest to it (ties to even) in the low mantissa bits. */
 const MAGIC: f32 = 12582912.0;
 const MAGIC_BITS: i32 = 0x4B400000;
+const MAGIC_AT: usize = memory.data<f32>([12582912.0]);
+
+/** What the functions below add to round, for kernels that keep it in a register: a constant would be made anew at every use. */
+// @ts-ignore: decorator
+@inline
+export function rounding(): v128 {
+  return v128.load32_splat(MAGIC_AT);
+}
 
 /** Lower clamp as {@link round_lanes} wants it: the bits of `MAGIC + (min - zeroPoint)`. */
 // @ts-ignore: decorator
@@ -24,8 +32,8 @@ export function bias_bits(zeroPoint: i32): v128 {
  */
 // @ts-ignore: decorator
 @inline
-export function round_lanes(x: v128, low: v128, bias: v128): v128 {
-  return i32x4.sub(i32x4.max_s(f32x4.add(x, f32x4.splat(MAGIC)), low), bias);
+export function round_lanes(x: v128, low: v128, bias: v128, magic: v128 = f32x4.splat(MAGIC)): v128 {
+  return i32x4.sub(i32x4.max_s(f32x4.add(x, magic), low), bias);
 }
 
 /** Four floats at `x`, divided by the scale and rounded. A NaN becomes the lower clamp. */
@@ -38,8 +46,8 @@ export function quantize_lanes(x: usize, inverseScale: v128, least: v128, low: v
 /** {@link round_lanes} of f32(acc) · scale. */
 // @ts-ignore: decorator
 @inline
-export function requantize_lanes(acc: v128, scale: v128, low: v128, bias: v128): v128 {
-  return round_lanes(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), low, bias);
+export function requantize_lanes(acc: v128, scale: v128, low: v128, bias: v128, magic: v128 = f32x4.splat(MAGIC)): v128 {
+  return round_lanes(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), low, bias, magic);
 }
 
 /**
@@ -47,8 +55,8 @@ export function requantize_lanes(acc: v128, scale: v128, low: v128, bias: v128):
  */
 // @ts-ignore: decorator
 @inline
-export function bounded_lanes(acc: v128, scale: v128, bias: v128): v128 {
-  return i32x4.sub(f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), f32x4.splat(MAGIC)), bias);
+export function bounded_lanes(acc: v128, scale: v128, bias: v128, magic: v128 = f32x4.splat(MAGIC)): v128 {
+  return i32x4.sub(f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), scale), magic), bias);
 }
 
 /** Stores the first `n` (1.., at most 8 are stored) bytes of one half of `x` (`half` 0 or 1). */

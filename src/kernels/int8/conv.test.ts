@@ -49,7 +49,7 @@ function conv2d(
 }
 
 const cases: Case[] = [
-  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 97, 200].map((rows) => ({
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 97, 200].map((rows) => ({
     name: `linear ${rows} rows`,
     geometry: linearGeometry(rows),
     inChannels: 19,
@@ -61,10 +61,16 @@ const cases: Case[] = [
     inChannels: k,
     outChannels: 8,
   })),
-  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17].map((n) => ({
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 20, 24, 27, 31, 32, 33, 40, 48].map((n) => ({
     name: `linear N=${n}`,
-    geometry: linearGeometry(4),
+    geometry: linearGeometry(7),
     inChannels: 12,
+    outChannels: n,
+  })),
+  ...[8, 24, 40].map((n) => ({
+    name: `matrix-vector, N=${n}`,
+    geometry: linearGeometry(1),
+    inChannels: 83,
     outChannels: n,
   })),
   {

@@ -9,6 +9,7 @@ import {
   sameImageGeometry,
 } from '../geometry.ts';
 import type { PackedConvWeights } from './pack.ts';
+import { bytesKernel, floatsKernel } from './panel-format.ts';
 import { flipSignInPlace, isSigned, unsignedEpilogue } from './signedness.ts';
 
 /** What follows the accumulation: `clamp(nearbyint(acc · scale) + zeroPoint, min, max)`, in the range of the data's dtype. */
@@ -228,21 +229,20 @@ function runPanels(
   options: RunConvOptions,
 ): void {
   const { kernels } = packed.engine;
-  const { weightType, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = packed.format;
+  const { slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = packed.format;
   const { outChannels, inChannels } = packed;
   const { epilogue, floatBias = 0, floor = Number.NEGATIVE_INFINITY } = options;
   const perGroup = outChannels / panelGroups;
-  const wide = weightType === 's16';
   for (let g = 0; g < panelGroups; g++) {
     const x = from + g * packed.inChannelsPerGroup;
     const panels = packed.ptr + g * panelsPerGroup * panelBytes;
     const y = to + g * perGroup * (epilogue ? 1 : 4);
     const sources = [x, inChannels, table, slots, tapChannels, begin, end, panels, perGroup] as const;
     if (epilogue) {
-      const run = wide ? kernels.qu8s16_conv_u8 : kernels.qu8s8_conv_u8;
+      const run = kernels[bytesKernel(packed.format, false)];
       run(...sources, y, outChannels, epilogue.zeroPoint, epilogue.min, epilogue.max);
     } else {
-      const run = wide ? kernels.qu8s16_conv_f32 : kernels.qu8s8_conv_f32;
+      const run = kernels[floatsKernel(packed.format)];
       run(...sources, y, outChannels, floatBias + g * panelsPerGroup * columns * 4, floor);
     }
   }

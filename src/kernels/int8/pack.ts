@@ -71,6 +71,8 @@ interface DynamicState {
 export interface DynamicAddresses {
   readonly panels: number;
   readonly panelBytes: number;
+  /** Channels of a panel. */
+  readonly columns: number;
   readonly count: number;
   /** Σ(w − zero point) per channel, int32, padded to whole panels. */
   readonly sums: number;
@@ -240,9 +242,9 @@ export class PackedConvWeights {
    */
   prepareDynamic(fn: string, inputScale: number, inputZeroPoint: number): number {
     this.#checkLive(fn);
-    const { panels, panelBytes, count, sums, scales, floatBias } = this.dynamicAddresses(fn);
+    const { panels, panelBytes, columns, count, sums, scales, floatBias } = this.dynamicAddresses(fn);
     const { kernels } = this.engine;
-    kernels.panel_set_input(panels, panelBytes, count, sums, scales, inputZeroPoint, inputScale);
+    kernels.panel_set_input(panels, panelBytes, columns, count, sums, scales, inputZeroPoint, inputScale);
     return floatBias;
   }
 
@@ -253,11 +255,19 @@ export class PackedConvWeights {
   dynamicAddresses(fn: string): DynamicAddresses {
     this.#checkLive(fn);
     if (!this.#dynamic) throw notDynamic(fn);
-    const { panelBytes, panelGroups, panelsPerGroup } = this.format;
+    const { panelBytes, columns, panelGroups, panelsPerGroup } = this.format;
     const { sums, scales, floatBias } = this.#dynamic;
     this.#headers = null;
     this.#prepared = null;
-    return { panels: this.ptr, panelBytes, count: panelGroups * panelsPerGroup, sums, scales, floatBias };
+    return {
+      panels: this.ptr,
+      panelBytes,
+      columns,
+      count: panelGroups * panelsPerGroup,
+      sums,
+      scales,
+      floatBias,
+    };
   }
 
   /**
@@ -360,8 +370,8 @@ function checkPerChannel(
 }
 
 /**
- * Lays out weights for the int8 kernels: panels of `[int32 bias][weights, step by step][float32 scale]` for 8 (depthwise: up
- * to 16) output channels each. Weights that are int8 with zero points of 0 keep 8 bits where the engine has an exact 8-bit
+ * Lays out weights for the int8 kernels: panels of `[int32 bias][weights, step by step][float32 scale]` for 8 or 16
+ * output channels each. Weights that are int8 with zero points of 0 keep 8 bits where the engine has an exact 8-bit
  * dot product; all others are stored as 16-bit `w − zero point`. Both give the same results.
  *
  * @param weights channels-last weights; a linear layer is a convolution with one tap.
@@ -431,7 +441,7 @@ export function packConvWeights(weights: ConvWeights): PackedConvWeights {
       got: `${outside}`,
     });
   }
-  const format = panelFormat(weights, engine.exactDot8);
+  const format = panelFormat(weights, engine);
   const panels = engine.alloc(panelsBytes(format), 'packed');
   const sums = writePanels(engine, panels.ptr, format, weights);
   return new PackedConvWeights(weights, format, sums, panels, engine);

@@ -1,3 +1,4 @@
+import type { Engine } from '../engine.ts';
 import type { ConvWeights } from './pack.ts';
 
 /** Which kernel reads the panels, and how they are laid out. */
@@ -26,8 +27,11 @@ export interface PanelFormat {
 /** Inputs with fewer channels than this read a whole kernel line at once, since four-byte steps would be half empty. */
 const MERGE_BELOW_CHANNELS = 8;
 
-/** The format for these weights, on an engine with an exact 8-bit dot product or without. */
-export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelFormat {
+/** The format for these weights on an engine: with an exact 8-bit dot product or without, and wide panels for wide vectors. */
+export function panelFormat(
+  weights: ConvWeights,
+  { exactDot8, build }: Pick<Engine, 'exactDot8' | 'build'>,
+): PanelFormat {
   const {
     outChannels,
     taps,
@@ -66,7 +70,7 @@ export function panelFormat(weights: ConvWeights, exactDot8: boolean): PanelForm
   const mergedTaps = groups === 1 && inChannelsPerGroup < MERGE_BELOW_CHANNELS ? contiguousTaps : 1;
   const slots = taps / mergedTaps;
   const tapChannels = inChannelsPerGroup * mergedTaps;
-  const columns = 8;
+  const columns = weightType === 's8' && build === 'wide' && perGroup > 8 ? 16 : 8;
   const panelBytes = columns * (8 + slots * Math.ceil(tapChannels / step) * step * weightBytes);
   const panelsPerGroup = Math.ceil(perGroup / columns);
   return {
@@ -99,6 +103,21 @@ export function depthwise3x3Format(channels: number): PanelFormat {
     panelGroups: 1,
     panelsPerGroup: Math.ceil(channels / 8),
   };
+}
+
+/** The kernel for panels that are not depthwise whose result is bytes; `bounded` as `isBounded` of write-panels.ts says. */
+export function bytesKernel(
+  { weightType, columns }: PanelFormat,
+  bounded: boolean,
+): 'qu8s16_conv_u8' | `qu8${'s8' | 's8x16'}_conv_${'u8' | 'u8_bounded'}` {
+  if (weightType === 's16') return 'qu8s16_conv_u8';
+  return `qu8${columns === 16 ? 's8x16' : 's8'}_conv_${bounded ? 'u8_bounded' : 'u8'}`;
+}
+
+/** The kernel for panels that are not depthwise whose result is floats. */
+export function floatsKernel({ weightType, columns }: PanelFormat): `qu8${'s16' | 's8' | 's8x16'}_conv_f32` {
+  if (weightType === 's16') return 'qu8s16_conv_f32';
+  return columns === 16 ? 'qu8s8x16_conv_f32' : 'qu8s8_conv_f32';
 }
 
 /** Bytes of all panels. */

@@ -40,7 +40,7 @@ function writeProductPanels(
   weights: ConvWeights,
 ): Int32Array {
   const { weight, outChannels, weightZeroPoints } = weights;
-  const { weightType, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes } = format;
+  const { weightType, slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = format;
   const { s8_pack_panels, s16_pack_panels } = engine.kernels;
   const pack = weightType === 's8' ? s8_pack_panels : s16_pack_panels;
   const offsets = rowOffsets(format, weights);
@@ -72,6 +72,7 @@ function writeProductPanels(
         rows,
         ptr + g * panelsPerGroup * panelBytes,
         panelBytes,
+        columns,
         sums + 4 * first,
       );
     }

@@ -2,6 +2,7 @@ import { product } from '../../../core/math.ts';
 import type { Node } from '../../../fx/node.ts';
 import { type ConvGeometry, isPointwise } from '../../../kernels/geometry.ts';
 import type { PackedConvWeights } from '../../../kernels/int8/pack.ts';
+import { floatsKernel } from '../../../kernels/int8/panel-format.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
 import { PackedTransposedWeights, phaseCounts } from '../../../ops/quantized/transposed.ts';
 import { channelsLastStrides } from '../../../tensor/shape.ts';
@@ -61,11 +62,11 @@ function fillCall(range: DynamicInput['range'], at: Address, bytes: number): Ker
 
 /** The call that writes what depends on the input's parameters into panels. */
 function headersCall(range: DynamicInput['range'], panel: PackedConvWeights): KernelCall {
-  const { panels, panelBytes, count, sums, scales } = panel.dynamicAddresses('jit.Program');
+  const { panels, panelBytes, columns, count, sums, scales } = panel.dynamicAddresses('jit.Program');
   const weights = { block: placedAt(panels, count * panelBytes), offset: 0 };
   return {
     kernel: 'qu8_dynamic_panels',
-    args: [...range, weights, panelBytes, sums, scales, 'begin', 'end'],
+    args: [...range, weights, panelBytes, columns, sums, scales, 'begin', 'end'],
     units: count,
     grain: 16,
   };
@@ -98,7 +99,7 @@ function floatProductCalls({
   const { panels, count, floatBias } = panel.dynamicAddresses('jit.Program');
   const weightBlock = placedAt(panels, count * panelBytes);
   const biasBlock = placedAt(floatBias, 4 * count * columns);
-  const kernel = format.weightType === 's16' ? 'qu8s16_conv_f32' : 'qu8s8_conv_f32';
+  const kernel = floatsKernel(format);
   const perGroup = outChannels / panelGroups;
   const byPanels = rows < FEW_ROWS && panelsPerGroup > 1;
   const share = (at: Address, stride: number): CallArg => (byPanels ? { at, stride } : at);

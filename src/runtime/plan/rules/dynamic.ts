@@ -1,5 +1,7 @@
 import { product } from '../../../core/math.ts';
 import { Node } from '../../../fx/node.ts';
+import type { KernelExports } from '../../../kernels/engine.ts';
+import type { PanelFormat } from '../../../kernels/int8/panel-format.ts';
 import { chooseQuantizationParams } from '../../../kernels/int8/qparams.ts';
 import { PackedWeights } from '../../../ops/quantized/packed.ts';
 import { contiguousStrides } from '../../../tensor/shape.ts';
@@ -76,6 +78,11 @@ function layersOf(first: LinearLayer, builder: PlanBuilder): readonly LinearLaye
   return [first, ...others.flatMap((user) => linearLayer(user, builder) ?? [])];
 }
 
+function dynamicKernel({ weightType, columns }: PanelFormat): keyof KernelExports {
+  if (weightType === 's16') return 'qu8s16_dynamic_f32';
+  return columns === 16 ? 'qu8s8x16_dynamic_f32' : 'qu8s8_dynamic_f32';
+}
+
 /** The product of quantized rows with the weights of a layer, its result bound. */
 function productOf(
   { node, packed }: LinearLayer,
@@ -92,7 +99,7 @@ function productOf(
   if (last !== node) builder.bind(last, out);
   const { inChannelsPerGroup: features, outChannels } = panel;
   return {
-    kernel: panel.format.weightType === 's16' ? 'qu8s16_dynamic_f32' : 'qu8s8_dynamic_f32',
+    kernel: dynamicKernel(panel.format),
     args: [
       ...range,
       ...[{ block: placedAt(panels, count * panelBytes), offset: 0 }, panelBytes, sums, scales],

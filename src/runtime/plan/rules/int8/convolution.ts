@@ -6,6 +6,7 @@ import {
   indirectionTable,
   isPointwise,
 } from '../../../../kernels/geometry.ts';
+import { bytesKernel } from '../../../../kernels/int8/panel-format.ts';
 import { PackedWeights } from '../../../../ops/quantized/packed.ts';
 import { contiguousStrides, viewStrides } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
@@ -60,7 +61,6 @@ export function productCalls(plan: ProductPlan): KernelCall[] {
   const { panels, packed, input, rowStride, rows, output, outStride, relu } = plan;
   const { format, block } = panels;
   const { slots, tapChannels, panelGroups, panelsPerGroup, panelBytes, columns } = format;
-  const wide = format.weightType === 's16';
   const { zeroPoint } = unsignedQParams(output);
   const epilogue = [zeroPoint, relu ? zeroPoint : 0, 255] as const;
   const table = plan.table ? { block: plan.table, offset: 0 } : 0;
@@ -68,11 +68,10 @@ export function productCalls(plan: ProductPlan): KernelCall[] {
   if (format.depthwise) {
     const weights = { block, offset: 0 };
     const args = [input, table, slots, outChannels, 'begin', 'end', weights, addressOf(output)] as const;
-    const kernel = wide ? 'qu8s16_depthwise_u8' : 'qu8s8_depthwise_u8';
+    const kernel = format.weightType === 's16' ? 'qu8s16_depthwise_u8' : 'qu8s8_depthwise_u8';
     return [{ kernel, args: [...args, outStride, ...epilogue], units: rows, grain: 1 }];
   }
-  const narrow = panels.bounded ? 'qu8s8_conv_u8_bounded' : 'qu8s8_conv_u8';
-  const kernel = wide ? 'qu8s16_conv_u8' : narrow;
+  const kernel = bytesKernel(format, panels.bounded);
   const perGroup = outChannels / panelGroups;
   const byPanels = rows < FEW_ROWS && panelsPerGroup > 1;
   return Array.from({ length: panelGroups }, (_, g): KernelCall => {

@@ -26,7 +26,7 @@ export interface Panels {
 
 /** The panel layout that packed weights get on this engine. */
 export function formatOf(packed: PackedWeights, builder: PlanBuilder): PanelFormat {
-  return panelFormat(packed.convWeights(false), builder.engine.exactDot8);
+  return panelFormat(packed.convWeights(false), builder.engine);
 }
 
 /** Whether the 3×3 depthwise kernels know these weights. */
@@ -61,7 +61,7 @@ export function panelsFor(
     output,
   });
   const bounded = isBounded(weights.taps * weights.inChannelsPerGroup, folded);
-  const product = panelFormat(weights, builder.engine.exactDot8);
+  const product = panelFormat(weights, builder.engine);
   const direct = bounded && isDirect(packed, product);
   const format = direct ? depthwise3x3Format(weights.outChannels) : product;
   const key = `panels ${name} ${input.scale} ${input.zeroPoint} ${output.scale}`;

@@ -1,0 +1,225 @@
+import { dot_s8, lanes } from "./qu8s8_tile";
+import { bias_bits, low_bits, rounding, scaled, store_f32_lanes, store_u8_lanes } from "./requantize";
+
+// u8 activations × s8 weights, 6 rows × 16 channels, 4 k per step, for engines that pack pairs of vectors into one of 32 bytes: a row has the pairs
+// (c0, c1) and (c2, c3). Twelve pairs of sums, two of weights and one broadcast activation are all of V8's 15 vector registers. Narrowing is what
+// packing starts from, so the halves of a pair have to meet there; stores of floats are another start, best with the upper half first.
+
+/** 16 requantized sums as bytes, in order; T as in {@link lanes}. */
+// @ts-ignore: decorator
+@inline
+function bytes<T>(c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, low: v128, bias: v128, magic: v128, least: v128, high: v128): v128 {
+  const even = i16x8.narrow_i32x4_s(lanes<T>(c0, v128.load(scales), low, bias, magic), lanes<T>(c2, v128.load(scales, 32), low, bias, magic));
+  const odd = i16x8.narrow_i32x4_s(lanes<T>(c1, v128.load(scales, 16), low, bias, magic), lanes<T>(c3, v128.load(scales, 48), low, bias, magic));
+  let x = i8x16.narrow_i16x8_u(even, odd);
+  x = i8x16.shuffle(x, x, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15);
+  return i8x16.min_u(isSigned<T>() ? i8x16.max_u(x, least) : x, high);
+}
+
+/** 16 floats of a row. */
+// @ts-ignore: decorator
+@inline
+function store_floats(out: usize, c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, bias: usize, floor: f32, n: i32): void {
+  const least = f32x4.splat(floor);
+  const x0 = scaled(c0, v128.load(scales), v128.load(bias), least);
+  const x1 = scaled(c1, v128.load(scales, 16), v128.load(bias, 16), least);
+  const x2 = scaled(c2, v128.load(scales, 32), v128.load(bias, 32), least);
+  const x3 = scaled(c3, v128.load(scales, 48), v128.load(bias, 48), least);
+  if (n >= 16) {
+    v128.store(out, x1, 16);
+    v128.store(out, x0);
+    v128.store(out, x3, 48);
+    v128.store(out, x2, 32);
+  } else {
+    store_f32_lanes(out, x0, x1, n);
+    if (n > 8) store_f32_lanes(out + 32, x2, x3, n - 8);
+  }
+}
+
+/** Rows [row, end) × 16 channels, 6 rows at a time; rows past the last of a tile repeat it. Returns the first row that was left. */
+export function tile_6x16<T>(
+  input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, row: i32, end: i32,
+  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
+): i32 {
+  const begin = row;
+  for (; row + 3 < end; row += 6) {
+    if (row + 6 > end) {
+      if (end - begin < 6) break;
+      row = end - 6;
+    }
+    let c00 = v128.load(panel), c01 = v128.load(panel, 16), c02 = v128.load(panel, 32), c03 = v128.load(panel, 48);
+    let c10 = c00, c11 = c01, c12 = c02, c13 = c03, c20 = c00, c21 = c01, c22 = c02, c23 = c03;
+    let c30 = c00, c31 = c01, c32 = c02, c33 = c03, c40 = c00, c41 = c01, c42 = c02, c43 = c03;
+    let c50 = c00, c51 = c01, c52 = c02, c53 = c03;
+    let p = panel + 64;
+    for (let t = 0; t < taps; t++) {
+      let a0: usize, a1: usize, a2: usize, a3: usize, a4: usize, a5: usize;
+      if (table) {
+        const stride = <usize>taps << 2;
+        let entry = table + <usize>row * stride + (t << 2);
+        a0 = input + load<u32>(entry);
+        a1 = input + load<u32>(entry + stride);
+        a2 = input + load<u32>(entry + (stride << 1));
+        entry += stride * 3;
+        a3 = input + load<u32>(entry);
+        a4 = input + load<u32>(entry + stride);
+        a5 = input + load<u32>(entry + (stride << 1));
+      } else {
+        a0 = input + <usize>row * rowStride;
+        a1 = a0 + rowStride;
+        a2 = a1 + rowStride;
+        a3 = a2 + rowStride;
+        a4 = a3 + rowStride;
+        a5 = a4 + rowStride;
+      }
+      for (let k = channels; k > 0; k -= 4) {
+        const b0 = v128.load(p), b1 = v128.load(p, 16), b2 = v128.load(p, 32), b3 = v128.load(p, 48);
+        p += 64;
+        let a = v128.load32_splat(a0);
+        a0 += 4;
+        c00 = dot_s8(b0, a, c00);
+        c01 = dot_s8(b1, a, c01);
+        c02 = dot_s8(b2, a, c02);
+        c03 = dot_s8(b3, a, c03);
+        a = v128.load32_splat(a1);
+        a1 += 4;
+        c10 = dot_s8(b0, a, c10);
+        c11 = dot_s8(b1, a, c11);
+        c12 = dot_s8(b2, a, c12);
+        c13 = dot_s8(b3, a, c13);
+        a = v128.load32_splat(a2);
+        a2 += 4;
+        c20 = dot_s8(b0, a, c20);
+        c21 = dot_s8(b1, a, c21);
+        c22 = dot_s8(b2, a, c22);
+        c23 = dot_s8(b3, a, c23);
+        a = v128.load32_splat(a3);
+        a3 += 4;
+        c30 = dot_s8(b0, a, c30);
+        c31 = dot_s8(b1, a, c31);
+        c32 = dot_s8(b2, a, c32);
+        c33 = dot_s8(b3, a, c33);
+        a = v128.load32_splat(a4);
+        a4 += 4;
+        c40 = dot_s8(b0, a, c40);
+        c41 = dot_s8(b1, a, c41);
+        c42 = dot_s8(b2, a, c42);
+        c43 = dot_s8(b3, a, c43);
+        a = v128.load32_splat(a5);
+        a5 += 4;
+        c50 = dot_s8(b0, a, c50);
+        c51 = dot_s8(b1, a, c51);
+        c52 = dot_s8(b2, a, c52);
+        c53 = dot_s8(b3, a, c53);
+      }
+    }
+    if (isFloat<T>()) {
+      const stride = outStride << 2;
+      let to = out + <usize>row * stride;
+      store_floats(to, c00, c01, c02, c03, p, floatBias, floor, n);
+      to += stride;
+      store_floats(to, c10, c11, c12, c13, p, floatBias, floor, n);
+      to += stride;
+      store_floats(to, c20, c21, c22, c23, p, floatBias, floor, n);
+      to += stride;
+      store_floats(to, c30, c31, c32, c33, p, floatBias, floor, n);
+      to += stride;
+      store_floats(to, c40, c41, c42, c43, p, floatBias, floor, n);
+      to += stride;
+      store_floats(to, c50, c51, c52, c53, p, floatBias, floor, n);
+    } else {
+      const magic = rounding(), low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max);
+      const x0 = bytes<T>(c00, c01, c02, c03, p, low, bias, magic, least, high);
+      const x1 = bytes<T>(c10, c11, c12, c13, p, low, bias, magic, least, high);
+      const x2 = bytes<T>(c20, c21, c22, c23, p, low, bias, magic, least, high);
+      const x3 = bytes<T>(c30, c31, c32, c33, p, low, bias, magic, least, high);
+      const x4 = bytes<T>(c40, c41, c42, c43, p, low, bias, magic, least, high);
+      const x5 = bytes<T>(c50, c51, c52, c53, p, low, bias, magic, least, high);
+      let to = out + <usize>row * outStride;
+      if (n >= 16) {
+        v128.store(to, x0);
+        to += outStride;
+        v128.store(to, x1);
+        to += outStride;
+        v128.store(to, x2);
+        to += outStride;
+        v128.store(to, x3);
+        to += outStride;
+        v128.store(to, x4);
+        to += outStride;
+        v128.store(to, x5);
+      } else {
+        store_u8_lanes(to, x0, n);
+        to += outStride;
+        store_u8_lanes(to, x1, n);
+        to += outStride;
+        store_u8_lanes(to, x2, n);
+        to += outStride;
+        store_u8_lanes(to, x3, n);
+        to += outStride;
+        store_u8_lanes(to, x4, n);
+        to += outStride;
+        store_u8_lanes(to, x5, n);
+      }
+    }
+  }
+  return row;
+}
+
+/** One row × 16 channels, for matrix-vector products and the last rows: four k-steps at a time hide the latency of the sums. */
+export function tile_1x16<T>(
+  input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, row: i32,
+  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
+): void {
+  let c0 = v128.load(panel), c1 = v128.load(panel, 16), c2 = v128.load(panel, 32), c3 = v128.load(panel, 48);
+  const zero = i32x4.splat(0);
+  let d0 = zero, d1 = zero, d2 = zero, d3 = zero, e0 = zero, e1 = zero, e2 = zero, e3 = zero, f0 = zero, f1 = zero, f2 = zero, f3 = zero;
+  let p = panel + 64;
+  for (let t = 0; t < taps; t++) {
+    let q = table ? input + load<u32>(table + (<usize>(row * taps + t) << 2)) : input + <usize>row * rowStride;
+    let k = channels;
+    for (; k > 12; k -= 16) {
+      let a = v128.load32_splat(q);
+      c0 = dot_s8(v128.load(p), a, c0);
+      c1 = dot_s8(v128.load(p, 16), a, c1);
+      c2 = dot_s8(v128.load(p, 32), a, c2);
+      c3 = dot_s8(v128.load(p, 48), a, c3);
+      a = v128.load32_splat(q + 4);
+      d0 = dot_s8(v128.load(p, 64), a, d0);
+      d1 = dot_s8(v128.load(p, 80), a, d1);
+      d2 = dot_s8(v128.load(p, 96), a, d2);
+      d3 = dot_s8(v128.load(p, 112), a, d3);
+      a = v128.load32_splat(q + 8);
+      e0 = dot_s8(v128.load(p, 128), a, e0);
+      e1 = dot_s8(v128.load(p, 144), a, e1);
+      e2 = dot_s8(v128.load(p, 160), a, e2);
+      e3 = dot_s8(v128.load(p, 176), a, e3);
+      a = v128.load32_splat(q + 12);
+      f0 = dot_s8(v128.load(p, 192), a, f0);
+      f1 = dot_s8(v128.load(p, 208), a, f1);
+      f2 = dot_s8(v128.load(p, 224), a, f2);
+      f3 = dot_s8(v128.load(p, 240), a, f3);
+      q += 16;
+      p += 256;
+    }
+    for (; k > 0; k -= 4) {
+      const a = v128.load32_splat(q);
+      c0 = dot_s8(v128.load(p), a, c0);
+      c1 = dot_s8(v128.load(p, 16), a, c1);
+      c2 = dot_s8(v128.load(p, 32), a, c2);
+      c3 = dot_s8(v128.load(p, 48), a, c3);
+      q += 4;
+      p += 64;
+    }
+  }
+  c0 = i32x4.add(i32x4.add(c0, d0), i32x4.add(e0, f0));
+  c1 = i32x4.add(i32x4.add(c1, d1), i32x4.add(e1, f1));
+  c2 = i32x4.add(i32x4.add(c2, d2), i32x4.add(e2, f2));
+  c3 = i32x4.add(i32x4.add(c3, d3), i32x4.add(e3, f3));
+  if (isFloat<T>()) {
+    store_floats(out + (<usize>row * outStride << 2), c0, c1, c2, c3, p, floatBias, floor, n);
+  } else {
+    const x = bytes<T>(c0, c1, c2, c3, p, low_bits(min, zeroPoint), bias_bits(zeroPoint), rounding(), i8x16.splat(<i8>min), i8x16.splat(<i8>max));
+    store_u8_lanes(out + <usize>row * outStride, x, n);
+  }
+}
