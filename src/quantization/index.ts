@@ -77,7 +77,12 @@ export {
   SharedQuantizationSpec,
 } from './graph/specs.ts';
 export * from './observers/index.ts';
-export { propagateQConfig, type QConfigDict, type QConfigSpec } from './propagate-qconfig.ts';
+export {
+  type PropagateOptions,
+  propagateQConfig,
+  type QConfigDict,
+  type QConfigSpec,
+} from './propagate-qconfig.ts';
 export * from './qconfig.ts';
 export {
   type ObjectType,

@@ -1,7 +1,7 @@
 import type { AnyModule, ForwardHook, ForwardPreHook } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Pattern } from './backend/pattern.ts';
-import { type PatternLookup, patternOf } from './backend/patterns.ts';
+import type { PatternLookup } from './backend/patterns.ts';
 import {
   evaluateInFloats,
   evaluateInIntegers,
@@ -15,35 +15,43 @@ import { propagateQConfig } from './propagate-qconfig.ts';
 import { isDynamicQConfig } from './qconfig-support.ts';
 import { QuantStub } from './stubs.ts';
 
+const outputObservers = new WeakMap<Pattern, ForwardHook>();
+
 /**
- * The hook that shows a module's output to its observer; what the observer returns goes on. In evaluation mode that is, where
- * it is rounded, what the module's quantized form computes.
+ * The hook that shows the output of a row's modules to their observer; what the observer returns goes on. In evaluation mode
+ * that is, where it is rounded, what the module's quantized form computes.
  */
-export const observeOutput: ForwardHook = (module, inputs, output) => {
-  const observed = module.activationPostProcess?.(output as never) as Tensor | undefined;
-  if (!observed || module.training) return observed;
-  const pattern = patternOf(module);
-  // Such a module stays as it is, and rounds where it meets integers.
-  if (pattern?.fixedOutput && !pattern.static && staysFloat(inputs[0])) return output;
-  evaluateQuantized(module, pattern, inputs, observed);
-  return observed;
-};
+export function outputObserver(pattern: Pattern): ForwardHook {
+  let hook = outputObservers.get(pattern);
+  if (!hook) {
+    hook = (module, inputs, output) => {
+      const observed = module.activationPostProcess?.(output as never) as Tensor | undefined;
+      if (!observed || module.training) return observed;
+      // Such a module stays as it is, and rounds where it meets integers.
+      if (pattern.fixedOutput && !pattern.static && staysFloat(inputs[0])) return output;
+      evaluateQuantized(module, pattern, inputs, observed);
+      return observed;
+    };
+    outputObservers.set(pattern, hook);
+  }
+  return hook;
+}
 
 /** Gives a module's simulated output the values of the form that {@link convert} would put in its place. */
 function evaluateQuantized(
   module: AnyModule,
-  pattern: Pattern | undefined,
+  pattern: Pattern,
   inputs: readonly unknown[],
   output: Tensor,
 ): void {
   const rounding = module.activationPostProcess;
   const { weightFakeQuant } = module as { weightFakeQuant?: AnyModule };
   if (weightFakeQuant && !isRounding(weightFakeQuant)) return;
-  const form = pattern?.static;
+  const form = pattern.static;
   const compute = (...x: any[]): Tensor => (form ? form.fromFloat(module) : module).forward(...x);
   if (isRounding(rounding)) {
     if (module instanceof QuantStub) evaluateInIntegers(rounding, output, [], () => compute(...inputs));
-    else evaluateInIntegers(rounding, output, inputs, form || pattern?.fixedOutput ? compute : null);
+    else evaluateInIntegers(rounding, output, inputs, form || pattern.fixedOutput ? compute : null);
   } else if (module instanceof Embedding || module instanceof EmbeddingBag)
     evaluateInFloats(output, () => compute(...inputs));
 }
@@ -52,7 +60,7 @@ function evaluateQuantized(
  * Puts modules that are observed part by part in the place of their float forms, and returns what takes the place of
  * `module` itself. Source: `float_to_observed_custom_module_class` of `prepare_custom_config_dict`.
  */
-export function takeApart(module: AnyModule, lookup: PatternLookup = patternOf): AnyModule {
+export function takeApart(module: AnyModule, lookup: PatternLookup): AnyModule {
   const pattern = lookup(module);
   const { qconfig } = module;
   if (pattern?.custom && qconfig && module.constructor === pattern.float && !isDynamicQConfig(qconfig)) {
@@ -78,7 +86,7 @@ export const observeInput: ForwardPreHook = (module, inputs) => {
 };
 
 /** Attaches the observers that the backend table asks for, here and below. */
-export function attachObservers(module: AnyModule, lookup: PatternLookup = patternOf): void {
+export function attachObservers(module: AnyModule, lookup: PatternLookup): void {
   const pattern = lookup(module);
   if (!pattern || module.constructor === pattern.custom?.observed) {
     for (const child of module.children()) attachObservers(child, lookup);
@@ -90,5 +98,6 @@ export function attachObservers(module: AnyModule, lookup: PatternLookup = patte
   const factory = pattern.fixedOutput ?? module.qconfig.activation;
   module.addModule(POST_PROCESS, factory());
   if (module.constructor === pattern.qatDynamic) module.registerForwardPreHook(observeInput);
-  else if (pattern.observe === 'output') module.registerForwardHook(observeOutput, { prepend: true });
+  else if (pattern.observe === 'output')
+    module.registerForwardHook(outputObserver(pattern), { prepend: true });
 }

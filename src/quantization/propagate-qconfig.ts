@@ -1,7 +1,7 @@
 import { ArgumentError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
-import type { ModuleClass } from './backend/pattern.ts';
-import { patternOf } from './backend/patterns.ts';
+import { type BackendConfig, backendOf } from './backend/backend-config.ts';
+import type { ModuleClass, Pattern } from './backend/pattern.ts';
 import type { QConfig } from './qconfig.ts';
 import { QConfigMapping } from './qconfig-mapping.ts';
 
@@ -11,22 +11,34 @@ export type QConfigSpec = ReadonlyMap<string | ModuleClass, QConfig | null>;
 /** A {@link QConfigSpec}, or an object where names are enough: `{ '': getDefaultQConfig(), head: null }`. */
 export type QConfigDict = QConfigSpec | Readonly<Record<string, QConfig | null>>;
 
+/** Options of {@link propagateQConfig}. */
+export interface PropagateOptions {
+  /** Rows of your own, which go before those of the backend table. */
+  readonly patterns?: readonly Pattern[];
+  /** Another table than the library's own. */
+  readonly backendConfig?: BackendConfig;
+}
+
 /**
  * Gives every module the qconfig it shall be quantized with: its own where it has one (null included), otherwise the
  * one the spec gives for its name, otherwise for its class, otherwise its parent's. With a {@link QConfigMapping} it is
  * its own or that of what it is in, otherwise what the mapping says; a fused module is of the class it starts with, and
- * order is that of registration. Source: `torch.ao.quantization.propagate_qconfig_`.
+ * order is that of registration. Tables of your own say what fused modules of yours start with. Source: `torch.ao.quantization.propagate_qconfig_`.
  *
  * @throws {@link ArgumentError} for names that no module has.
  * @example
  * propagateQConfig(model, { '': getDefaultQConfig(), 'head.fc': null });
  * propagateQConfig(model, new Map([[nn.Linear, defaultQConfig]]));
  */
-export function propagateQConfig(model: AnyModule, dict: QConfigDict | QConfigMapping = new Map()): void {
+export function propagateQConfig(
+  model: AnyModule,
+  dict: QConfigDict | QConfigMapping = new Map(),
+  options: PropagateOptions = {},
+): void {
   if (dict instanceof QConfigMapping) {
     const named = new Map(dict.paths.map((path): [string, null] => [path, null]));
     requirePaths(model, named, 'propagateQConfig', 'mapping');
-    visitMapped(model, '', 0, undefined, dict);
+    visitMapped(model, '', 0, undefined, dict, backendOf(options));
     return;
   }
   const spec = dict instanceof Map ? (dict as QConfigSpec) : new Map(Object.entries(dict));
@@ -75,15 +87,16 @@ function visitMapped(
   order: number,
   inherited: QConfig | null | undefined,
   mapping: QConfigMapping,
+  backend: BackendConfig,
 ): void {
   const own = module.qconfig === undefined ? inherited : module.qconfig;
   const type = module.constructor as ModuleClass;
-  const startsWith = patternOf(module)?.sequence[0];
+  const startsWith = backend.patternOf(module)?.sequence[0];
   module.qconfig = own === undefined ? mapping.qconfigFor({ path, type, order, startsWith }) : own;
   const seen = new Map<unknown, number>();
   for (const [name, child] of module.namedChildren()) {
     const before = seen.get(child.constructor) ?? 0;
     seen.set(child.constructor, before + 1);
-    visitMapped(child, path === '' ? name : `${path}.${name}`, before, own, mapping);
+    visitMapped(child, path === '' ? name : `${path}.${name}`, before, own, mapping, backend);
   }
 }

@@ -3,11 +3,11 @@ import type { AnyModule } from '../nn/module.ts';
 import { noGrad } from '../ops/grad-mode.ts';
 import { zeros } from '../tensor/creation.ts';
 import type { Pattern, QuantizedClass } from './backend/pattern.ts';
-import { type PatternLookup, patternOf } from './backend/patterns.ts';
+import type { PatternLookup } from './backend/patterns.ts';
 import { FakeQuantizeBase } from './fake-quantize/fake-quantize.ts';
 import { WEIGHT_FAKE_QUANT } from './layers/qat/weight-fake-quant.ts';
 import { POST_PROCESS } from './module-qconfig.ts';
-import { observeInput, observeOutput } from './observation.ts';
+import { observeInput, outputObserver } from './observation.ts';
 import { ObserverBase } from './observers/observer.ts';
 import { activationIsMemoryless } from './qconfig.ts';
 import { isDynamicQConfig, requireStaticQConfig } from './qconfig-support.ts';
@@ -19,12 +19,7 @@ export type SwapForm = 'static' | 'dynamic' | 'qat';
  * The walk behind every conversion: replaces the modules below that have a qconfig and the asked form in the backend
  * table, and returns what takes the place of `module` itself.
  */
-export function swap(
-  module: AnyModule,
-  path: string,
-  form: SwapForm,
-  lookup: PatternLookup = patternOf,
-): AnyModule {
+export function swap(module: AnyModule, path: string, form: SwapForm, lookup: PatternLookup): AnyModule {
   const pattern = lookup(module);
   const own = form === 'static' && isDynamicQConfig(module.qconfig) ? 'dynamic' : form;
   const into = pattern && formOf(module, pattern, own);
@@ -58,7 +53,7 @@ function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern:
   try {
     const q = into.fromFloat(module);
     q.train(module.training);
-    if (pattern.observe === 'output') module.removeForwardHook(observeOutput);
+    if (pattern.observe === 'output') module.removeForwardHook(outputObserver(pattern));
     module.removeForwardPreHook(observeInput);
     q.adoptHooks(module);
     return q;
@@ -81,8 +76,9 @@ export function showZeroToUnobserved(model: AnyModule): void {
 }
 
 /** Takes a module's observer and the hook that called it off again. */
-export function removeObserver(module: AnyModule): void {
-  module.removeForwardHook(observeOutput);
+export function removeObserver(module: AnyModule, lookup: PatternLookup): void {
+  const pattern = lookup(module);
+  if (pattern) module.removeForwardHook(outputObserver(pattern));
   const fields = module as unknown as Record<string, unknown>;
   if (fields[POST_PROCESS] instanceof ObserverBase) delete fields[POST_PROCESS];
 }

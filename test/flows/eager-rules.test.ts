@@ -7,10 +7,12 @@ import { type AnyModule, Module } from '../../src/nn/module.ts';
 import { mul, noGrad, quantizePerTensor, sigmoid } from '../../src/ops/index.ts';
 import {
   convert,
+  convertDbr,
   DeQuantStub,
   defaultDebugQConfig,
   defaultDynamicQConfig,
   defaultQConfig,
+  disableObserver,
   FloatFunctional,
   float16StaticQConfig,
   floatQParamsWeightOnlyQConfig,
@@ -21,7 +23,10 @@ import {
   type Pattern,
   PerChannelMinMaxObserver,
   prepare,
+  prepareDbr,
   prepareQat,
+  propagateQConfig,
+  QConfigMapping,
   QuantStub,
   QuantWrapper,
   quantize,
@@ -215,6 +220,48 @@ class QuantizedScale extends Module {
   }
 }
 
+/** A layer and the bounds of its results, in one; in int8 it rounds half a step up. */
+class ClippedLinear extends Module {
+  fc: nn.Linear;
+  clip: nn.Hardtanh;
+
+  constructor(fc: nn.Linear, clip: nn.Hardtanh) {
+    super();
+    this.fc = fc;
+    this.clip = clip;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.clip(this.fc(x));
+  }
+}
+
+class ByFunction extends Module {
+  fc: nn.Linear = new nn.Linear(6, 6);
+
+  forward(x: Tensor): Tensor {
+    return nn.functional.hardtanh(this.fc(x), -0.5, 0.25);
+  }
+}
+
+class QuantizedClippedLinear extends Module {
+  float!: ClippedLinear;
+  scale = 1;
+  zeroPoint = 0;
+
+  static fromFloat(float: ClippedLinear): QuantizedClippedLinear {
+    const { scale, zeroPoint } = (float.activationPostProcess as any).calculateQParams();
+    const made = new QuantizedClippedLinear();
+    made.float = new ClippedLinear(float.fc, float.clip);
+    return Object.assign(made, { scale: scale.item(), zeroPoint: zeroPoint.item() });
+  }
+
+  forward(x: Tensor): Tensor {
+    const y = this.float(x.dequantize()).add(this.scale / 2);
+    return quantizePerTensor(y, this.scale, this.zeroPoint, 'quint8');
+  }
+}
+
 describe('rows of your own', () => {
   const patterns: readonly Pattern[] = [
     {
@@ -276,6 +323,86 @@ describe('rows of your own', () => {
       '0': 'Fused',
       '1': 'Identity',
     });
+  });
+});
+
+describe('layers of your own that a row fuses', () => {
+  const row: Pattern = {
+    name: 'linear + hardtanh',
+    sequence: [nn.Linear, nn.Hardtanh],
+    fuse: (fc: nn.Linear, clip: nn.Hardtanh) => new ClippedLinear(fc, clip),
+    float: ClippedLinear,
+    observe: 'output',
+    output: 'own',
+    static: QuantizedClippedLinear,
+  };
+  const patterns = [row];
+
+  function fused(x: Tensor): AnyModule {
+    manualSeed(3);
+    const layers = [
+      new nn.Linear(6, 6),
+      new nn.Hardtanh({ minVal: -0.5, maxVal: 0.25 }),
+      new nn.Linear(6, 3),
+      new nn.ReLU(),
+    ];
+    const net = new QuantWrapper(new nn.Sequential(...layers)).eval();
+    noGrad(() => net(x));
+    return fuseModules(net, [['module.0', 'module.1']], { patterns });
+  }
+
+  test('go by the class they begin with, in mappings', () => {
+    const x = randn([8, 6]);
+    const qconfigMapping = new QConfigMapping().setObjectType(nn.Linear, defaultQConfig);
+    const qconfigsOf = (model: AnyModule): unknown[] =>
+      ['module.0', 'module.1', 'module.2', 'module.3'].map((path) => model.getSubmodule(path).qconfig);
+    const want = [defaultQConfig, null, defaultQConfig, null];
+    const prepared = prepare(fused(x), { qconfigMapping, patterns });
+    expect(qconfigsOf(prepared)).toEqual(want);
+    expect(prepared.getSubmodule('module.0').activationPostProcess).toBeDefined();
+    const byHand = fused(x);
+    propagateQConfig(byHand, qconfigMapping, { patterns });
+    expect(qconfigsOf(byHand)).toEqual(want);
+    const unknown = fused(x);
+    propagateQConfig(unknown, qconfigMapping);
+    expect(unknown.getSubmodule('module.0').qconfig).toBe(null);
+    const dbr = prepareDbr(fused(x), qconfigMapping, [x], { patterns });
+    expect(dbr.getSubmodule('module.0').qconfig).toBe(defaultQConfig);
+    noGrad(() => dbr(x));
+    expect(types(convertDbr(dbr))).toMatchObject({ 'module.0': 'QuantizedClippedLinear' });
+  });
+
+  test('are fused define-by-run with the settings of every part', () => {
+    manualSeed(3);
+    const x = randn([32, 6]);
+    const layers = [
+      new nn.Linear(6, 6),
+      new nn.Hardtanh({ minVal: -0.5, maxVal: 0.25 }),
+      new nn.Linear(6, 3),
+    ];
+    const model = new nn.Sequential(...layers).eval();
+    const prepared = prepareDbr(model, { '': defaultQConfig }, [x], { patterns });
+    expect(types(prepared)).toMatchObject({ '0': 'ClippedLinear' });
+    noGrad(() => prepared(x));
+    const int8 = convertDbr(prepared);
+    expect(types(int8)).toMatchObject({ '0': 'QuantizedClippedLinear', '2': 'QuantizedLinear' });
+    const [want, got] = noGrad(() => [model(x), int8(x)]);
+    expect(sqnr(want, got)).toBeGreaterThan(30);
+    const alone = prepareDbr(new ByFunction().eval(), { '': defaultQConfig }, [x], { patterns });
+    expect(types(alone)).toMatchObject({ fc: 'Linear' });
+  });
+
+  test('predict in evaluation what their conversion gives', () => {
+    const x = randn([64, 6]);
+    const model = fused(x);
+    model.qconfig = getDefaultQatQConfig();
+    const prepared = prepareQat(model.train(), { patterns });
+    noGrad(() => prepared(x));
+    prepared.eval().apply(disableObserver);
+    const int8 = convert(prepared, { patterns });
+    expect(types(int8)).toMatchObject({ 'module.0': 'QuantizedClippedLinear' });
+    const [predicted, got] = noGrad(() => [prepared(x), int8(x)]);
+    expect(predicted.toArray()).toEqual(got.toArray());
   });
 });
 

@@ -87,7 +87,7 @@ export function convertDbr<M extends AnyModule>(model: M, options: ConvertDbrOpt
   state.observers.clear();
   for (const module of target.modules()) {
     module.qconfig = undefined;
-    removeObserver(module);
+    removeObserver(module, lookup);
   }
   return target;
 }

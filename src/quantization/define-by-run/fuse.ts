@@ -1,3 +1,5 @@
+import { deepCopy } from '../../nn/deep-copy.ts';
+import { ReLU } from '../../nn/index.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import type { BackendConfig } from '../backend/backend-config.ts';
 import { fusionOf } from '../backend/patterns.ts';
@@ -73,10 +75,16 @@ function fusionFor(ops: readonly SeenOp[], sources: FusionSources): Fusion | nul
   return fuse ? { ops, module: fuse(...all) } : null;
 }
 
-/** The module that is called; for an operator that rows fuse behind layers, one of the class that does the same. */
+/**
+ * The module that is called; for an operator that rows fuse behind layers, a copy of the module that stands for it, which
+ * stays where it is. A relu needs none: it has no settings.
+ */
 function moduleFor(op: SeenOp, { moduleAt, backend }: FusionSources): AnyModule | null {
   if (op.kind === 'module') return moduleAt(op.target);
   const type = backend.operatorPatternOf(op.target)?.sequence[0];
   const isPart = backend.patterns.some((p) => p.fuse && p.sequence.some((c, i) => i > 0 && c === type));
-  return type && isPart ? new (type as new () => AnyModule)() : null;
+  if (!type || !isPart) return null;
+  if (type === ReLU) return new ReLU();
+  const module = op.within === null ? null : moduleAt(op.within);
+  return module?.constructor === type ? deepCopy(module) : null;
 }

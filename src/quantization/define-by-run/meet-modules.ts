@@ -1,19 +1,10 @@
 import type { AnyModule } from '../../nn/module.ts';
+import type { BackendConfig } from '../backend/backend-config.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { PATTERNS, type PatternLookup } from '../backend/patterns.ts';
 import type { Note } from '../notes.ts';
 import { isDynamicQConfig } from '../qconfig-support.ts';
+import { partsOf } from './parts.ts';
 import type { Meeting } from './state.ts';
-
-/** Classes that do what a single operator does; their calls are met as that operator. */
-const OPERATOR_CLASSES: ReadonlySet<unknown> = new Set(
-  PATTERNS.flatMap((p) => (p.operator && p.sequence.length === 1 ? p.sequence : [])),
-);
-
-/** Classes of modules that are fused behind others: normalizations. */
-const PART_CLASSES: ReadonlySet<unknown> = new Set(
-  PATTERNS.flatMap((p) => (p.fuse ? p.sequence.slice(1).filter((c) => !OPERATOR_CLASSES.has(c)) : [])),
-);
 
 /**
  * How the calls of each module are met, by path; modules that are not listed make quantizable calls of their own.
@@ -22,14 +13,14 @@ const PART_CLASSES: ReadonlySet<unknown> = new Set(
  */
 export function meetModules(
   root: AnyModule,
-  lookup: PatternLookup,
+  backend: BackendConfig,
   alone: ReadonlySet<string>,
 ): Map<string, Meeting> {
   const meetings = new Map<string, Meeting>();
   let whole = '';
   for (const [path, module] of root.namedModules()) {
     if (path === '' || (whole !== '' && path.startsWith(whole))) continue;
-    const meeting = alone.has(path) ? 'float' : meetingOf(module, lookup(module));
+    const meeting = alone.has(path) ? 'float' : meetingOf(module, backend);
     if (meeting === 'frame') continue;
     meetings.set(path, meeting);
     // What is inside of a module that is met as a whole is never met.
@@ -38,8 +29,9 @@ export function meetModules(
   return meetings;
 }
 
-function meetingOf(module: AnyModule, row: Pattern | undefined): Meeting {
-  if (PART_CLASSES.has(module.constructor)) return 'recorded';
+function meetingOf(module: AnyModule, backend: BackendConfig): Meeting {
+  if (partsOf(backend).modules.has(module.constructor)) return 'recorded';
+  const row = backend.patternOf(module);
   if (!row) return 'frame';
   if (row.custom && module.constructor === row.custom.observed) return 'recorded';
   const { qconfig } = module;
@@ -55,13 +47,14 @@ function meetingOf(module: AnyModule, row: Pattern | undefined): Meeting {
 }
 
 /** Why a module that is met as a whole stays float; null for one without weights. */
-export function floatNote(path: string, module: AnyModule, row: Pattern | undefined): Note | null {
+export function floatNote(path: string, module: AnyModule, backend: BackendConfig): Note | null {
   if (module.parameters().length === 0) return null;
   const note = (reason: string, fix: string | null): Note => ({ path, type: module.typeName, reason, fix });
   const { qconfig } = module;
+  const row: Pattern | undefined = backend.patternOf(module);
   const keep = 'set its qconfig to null to keep it float';
   if (!qconfig) return note('its qconfig is null', null);
-  if (PART_CLASSES.has(module.constructor))
+  if (partsOf(backend).modules.has(module.constructor))
     return note(
       'no static form of this class on its own, and nothing to fuse it with',
       `Put it right behind a layer it can be fused with, or ${keep}.`,

@@ -1,22 +1,16 @@
 import type { AnyModule } from '../../nn/module.ts';
-import type { PatternLookup } from '../backend/patterns.ts';
 import { floatNote } from './meet-modules.ts';
 import type { Record } from './record.ts';
 import { type AutoQuantizationState, type CallNote, stateOf } from './state.ts';
 
 /** What stays float of a recorded model, and why: layers, quantizable calls, and operators between quantized ones. */
-export function notesOf(
-  root: AnyModule,
-  state: AutoQuantizationState,
-  record: Record,
-  lookup: PatternLookup,
-): CallNote[] {
+export function notesOf(root: AnyModule, state: AutoQuantizationState, record: Record): CallNote[] {
   const notes: CallNote[] = [];
   const { ops } = record;
   for (const [path, meeting] of state.meetings) {
     const module = root.getSubmodule(path);
     if (meeting === 'float') {
-      const note = floatNote(path, module, lookup(module));
+      const note = floatNote(path, module, state.backend);
       if (note) notes.push({ kind: 'module', ...note });
     }
     if (meeting === 'recorded' && !ops.some((op) => op.kind === 'module' && op.target === path)) {

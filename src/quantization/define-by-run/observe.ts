@@ -15,7 +15,7 @@ export abstract class PlannedRun extends ModelRun {
     // A module that recorded calls and quantizes none may do as it likes.
     if (plan?.every((op) => !op.row)) return null;
     const op = plan?.[frame.met];
-    if (!op?.matches(sighting)) throw wrongOrder(frame, op, sighting);
+    if (!op?.matches(sighting) || isOtherPart(op, sighting)) throw wrongOrder(frame, op, sighting);
     const place = op.row?.operator?.weight;
     if (op.weight && place) this.#requireSameWeight(op, op.weight, args, place);
     return op;
@@ -47,6 +47,12 @@ export abstract class PlannedRun extends ModelRun {
   protected runsInFloat(): void {}
 
   protected used(_value: Value, _by: SeenOp): void {}
+}
+
+/** True for a call that was fused with the settings of another module than makes it now. */
+function isOtherPart(op: SeenOp, sighting: Sighting): boolean {
+  const isFixed = op.isPart && op.kind === 'operator' && op.head.kind === 'module' && op.target !== 'relu';
+  return isFixed && op.within !== sighting.within;
 }
 
 /** Runs a prepared model in float and shows its observers what they are there for. */

@@ -28,7 +28,10 @@ import { treatmentFor } from './treatment.ts';
 export interface PrepareDbrOptions {
   /** Change the model itself instead of a copy. */
   readonly inplace?: boolean;
-  /** Rows of your own that come before the backend table's. */
+  /**
+   * Rows of your own that come before the backend table's. Those that fuse a layer with an operator of known range (sigmoid,
+   * tanh, softmax) do not apply here: such an operator goes with what it is given.
+   */
   readonly patterns?: readonly Pattern[];
   /** Another table than the library's own. */
   readonly backendConfig?: BackendConfig;
@@ -121,7 +124,7 @@ function prepareModel<M extends AnyModule>(
   if (training) target.eval();
   requireSuitable(target, lookup(target), fn);
   const given = ownQConfigs(target);
-  propagateQConfig(target, mapping);
+  propagateQConfig(target, mapping, { backendConfig: backend });
   requireQConfigs(target, mapping, fn);
   takeApart(target, lookup);
   for (const [path, module] of target.namedModules()) {
@@ -141,7 +144,7 @@ function prepareModel<M extends AnyModule>(
     if (lookup(module)?.custom?.observed === module.constructor) attachObservers(module, lookup);
   share(record);
   placeObservers(state, record);
-  state.notes = notesOf(target, state, record, lookup);
+  state.notes = notesOf(target, state, record);
   if (options.strict) refuseNotes(fn, state.notes);
   recordNotes(
     target,
@@ -193,7 +196,7 @@ function settle(
   const alone = new Set<string>();
   for (;;) {
     const record = new Record();
-    state.meetings = meetModules(target, backend.patternOf, alone);
+    state.meetings = meetModules(target, backend, alone);
     noGrad(() => {
       for (const inputs of examples)
         new Recording(target, state, record, decide).run(() => target(...inputs));

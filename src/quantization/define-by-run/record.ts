@@ -68,6 +68,7 @@ export class Recording extends ModelRun {
     const known = plan[frame.met];
     if (known && !known.matches(sighting)) throw wrongOrder(frame, known, sighting);
     const op = known ?? this.#append(plan, frame, sighting, args);
+    if (op.within !== (sighting.within ?? null)) op.within = null;
     op.arity = Math.max(op.arity, countTensors(args));
     return op;
   }

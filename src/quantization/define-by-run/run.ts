@@ -12,7 +12,7 @@ import { rearranging } from '../../ops/quantized/rearrange.ts';
 import type { OpArgs, OpName, OpResult } from '../../ops/signatures/index.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Pattern } from '../backend/pattern.ts';
-import { PATTERNS } from '../backend/patterns.ts';
+import { partsOf } from './parts.ts';
 import { describe, type SeenOp, type Sighting, takesList } from './seen-op.ts';
 import {
   type FixedRange,
@@ -54,6 +54,8 @@ export abstract class ModelRun implements Interpreter {
   readonly #frames: Frame[] = [];
   /** How many calls we are inside of that are one thing to us. */
   #depth = 0;
+  /** The running module whose calls count as its caller's. */
+  #within: string | null = null;
 
   constructor(root: AnyModule, state: AutoQuantizationState) {
     this.root = root;
@@ -76,7 +78,7 @@ export abstract class ModelRun implements Interpreter {
     const compute: Compute = (given) => this.inside(() => next(op, given as OpArgs<K>));
     const row = this.state.backend.operatorPatternOf(op);
     if (this.#isQuantizable(op, row, args)) {
-      const sighting: Sighting = { kind: 'operator', target: op, type: op };
+      const sighting: Sighting = { kind: 'operator', target: op, type: op, within: this.#within };
       return this.#meet(sighting, args, compute) as OpResult<K>;
     }
     if (!holdsStandIn(args)) return compute(floatTensors(args) as unknown[]) as OpResult<K>;
@@ -142,7 +144,7 @@ export abstract class ModelRun implements Interpreter {
     const compute: Compute = (given) => this.inside(() => module(...given));
     switch (meeting) {
       case 'open':
-        return call();
+        return this.#callWithin(path ?? null, call);
       case 'recorded':
         return this.#meet({ kind: 'module', target: path as string, type: module.typeName }, inputs, compute);
       case 'float':
@@ -154,10 +156,20 @@ export abstract class ModelRun implements Interpreter {
       case 'frame':
         this.#frames.push({ owner: path as string, type: module.typeName, met: 0 });
         try {
-          return call();
+          return this.#callWithin(null, call);
         } finally {
           this.#frames.pop();
         }
+    }
+  }
+
+  #callWithin(path: string | null, call: () => unknown): unknown {
+    const before = this.#within;
+    this.#within = path;
+    try {
+      return call();
+    } finally {
+      this.#within = before;
     }
   }
 
@@ -232,7 +244,7 @@ export abstract class ModelRun implements Interpreter {
     if (!row?.operator) return false;
     const tensors = tensorArguments(args);
     if (tensors.some((x) => x.dtype !== 'float32')) return false;
-    if (PARTS.has(op)) return holdsStandIn(args);
+    if (partsOf(this.state.backend).operators.has(op)) return holdsStandIn(args);
     if (row.output === 'shared') return takesList(op) && holdsStandIn(args);
     if (row.output !== 'own' || !row.operator.quantized) return false;
     if (!row.operator.withNumber) return true;
@@ -255,9 +267,6 @@ export abstract class ModelRun implements Interpreter {
 
 /** Paths of the modules of models that ran. */
 const pathsOf = new WeakMap<AnyModule, Map<AnyModule, string>>();
-
-/** Operators that are fused into calls before them. */
-const PARTS: ReadonlySet<string> = new Set(PATTERNS.flatMap((p) => p.operator?.names.slice(1) ?? []));
 
 /** The error for a call that is not the recorded one. */
 export function wrongOrder(frame: Frame, expected: SeenOp | undefined, got: Sighting): QuantizationError {

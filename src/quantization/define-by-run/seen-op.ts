@@ -10,6 +10,8 @@ export interface Sighting {
   readonly target: string;
   /** Class of the module, or name of the operator. */
   readonly type: string;
+  /** Path of the module that makes the call for its caller; null where a function or a method does. */
+  readonly within?: string | null;
 }
 
 /** How a recorded call is quantized, or why it is not. */
@@ -50,6 +52,7 @@ export class SeenOp implements Sighting {
   readonly kind: 'module' | 'operator';
   readonly target: string;
   readonly type: string;
+  within: string | null;
   row: Pattern | null;
   readonly qconfig: QConfig | null;
   reason: string;
@@ -79,6 +82,7 @@ export class SeenOp implements Sighting {
     this.kind = sighting.kind;
     this.target = sighting.target;
     this.type = sighting.type;
+    this.within = sighting.within ?? null;
     this.row = treatment.row;
     this.qconfig = treatment.qconfig;
     this.reason = treatment.reason;

@@ -66,7 +66,7 @@ export function swapModules<M extends AnyModule>(
   recordNotes(swapped, notes);
   for (const module of swapped.modules()) {
     module.qconfig = undefined;
-    removeObserver(module);
+    removeObserver(module, lookup);
   }
   return swapped as M;
 }

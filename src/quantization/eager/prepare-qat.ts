@@ -42,7 +42,7 @@ export function prepareQat<M extends AnyModule>(model: M, options: PrepareOption
   }
   const target = options.inplace ? model : deepCopy(model);
   const lookup = patternLookup(options.patterns);
-  propagateQConfig(target, givenQConfigs('prepareQat', options));
+  propagateQConfig(target, givenQConfigs('prepareQat', options), options);
   const fix = 'Set model.qconfig = getDefaultQatQConfig() (or on the parts that shall be quantized).';
   requireQConfig(target, 'prepareQat', fix);
   const parts = takeApart(target, lookup);

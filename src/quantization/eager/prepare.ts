@@ -41,7 +41,7 @@ export interface PrepareOptions extends TransformOptions {
 export function prepare<M extends AnyModule>(model: M, options: PrepareOptions = {}): M {
   const copy = options.inplace ? model : deepCopy(model);
   const lookup = patternLookup(options.patterns);
-  propagateQConfig(copy, givenQConfigs('prepare', options));
+  propagateQConfig(copy, givenQConfigs('prepare', options), options);
   const fix = 'Set model.qconfig = getDefaultQConfig() (or on the parts that shall be quantized).';
   requireQConfig(copy, 'prepare', fix);
   const target = takeApart(copy, lookup);

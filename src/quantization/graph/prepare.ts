@@ -104,7 +104,8 @@ export function prepareFx<Args extends unknown[] = [Tensor], Out = Tensor>(
 /**
  * {@link prepareFx} for training through quantization: layers become their training forms and observers fake-quantizes. The
  * result has parameters of its own (give those to the optimizer). Train it, call `eval()`, then {@link convertFx} it. In
- * evaluation mode it predicts what that gives to the integer, while all fake-quantizes are switched on.
+ * evaluation mode it predicts what that gives to the integer, while all fake-quantizes are switched on; modules whose quantized
+ * class only the `convertCustomConfig` of `convertFx` will name are simulated.
  * Source: `torch.ao.quantization.quantize_fx.prepare_qat_fx`.
  *
  * @throws {@link QuantizationError} where the model is in evaluation mode.
@@ -205,7 +206,7 @@ export function finish(
     const made = observed.fromFloat(called);
     if (made.qconfig === undefined) made.qconfig = called.qconfig;
     propagateQConfig(made);
-    attachObservers(made);
+    attachObservers(made, backend.patternOf);
     module.setSubmodule(node.targetName, made);
   }
   setPrepared(module, {
