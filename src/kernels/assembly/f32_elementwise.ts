@@ -1,19 +1,23 @@
-// Kernels over flat arrays. `n` is a multiple of 4: callers round up, and blocks are padded accordingly.
+import { storePair } from "./f32_simd";
+
+// Kernels over flat arrays. Whole pairs of vectors are read and written: blocks are padded accordingly.
 // Products and sums are rounded separately (no fused multiply-add), as PyTorch's element-wise kernels and their tests expect.
 
 /** out = x < 0 ? 0 : x; NaN and −0 pass through, as in PyTorch. */
 export function f32_relu(x: usize, n: i32, out: usize): void {
   const zero = f32x4.splat(0);
   const end = x + (<usize>n << 2);
-  for (; x < end; x += 16, out += 16) v128.store(out, f32x4.pmax(v128.load(x), zero));
+  for (; x < end; x += 32, out += 32) storePair(out, f32x4.pmax(v128.load(x), zero), f32x4.pmax(v128.load(x, 16), zero));
 }
 
 /** out = y > 0 ? g : 0, where `y` is the input or the output of the ReLU. */
 export function f32_relu_grad(g: usize, y: usize, n: i32, out: usize): void {
   const zero = f32x4.splat(0);
   const end = g + (<usize>n << 2);
-  for (; g < end; g += 16, y += 16, out += 16) {
-    v128.store(out, v128.andnot(v128.load(g), f32x4.le(v128.load(y), zero)));
+  for (; g < end; g += 32, y += 32, out += 32) {
+    const a = v128.andnot(v128.load(g), f32x4.le(v128.load(y), zero));
+    const b = v128.andnot(v128.load(g, 16), f32x4.le(v128.load(y, 16), zero));
+    storePair(out, a, b);
   }
 }
 
@@ -22,22 +26,26 @@ export function f32_add(a: usize, b: usize, alpha: f32, n: i32, floor: f32, out:
   const scale = f32x4.splat(alpha);
   const low = f32x4.splat(floor);
   const end = a + (<usize>n << 2);
-  for (; a < end; a += 16, b += 16, out += 16) {
-    v128.store(out, f32x4.pmax(f32x4.add(v128.load(a), f32x4.mul(scale, v128.load(b))), low));
+  for (; a < end; a += 32, b += 32, out += 32) {
+    const p = f32x4.add(v128.load(a), f32x4.mul(scale, v128.load(b)));
+    const q = f32x4.add(v128.load(a, 16), f32x4.mul(scale, v128.load(b, 16)));
+    storePair(out, f32x4.pmax(p, low), f32x4.pmax(q, low));
   }
 }
 
 /** out = a·b. */
 export function f32_mul(a: usize, b: usize, n: i32, out: usize): void {
   const end = a + (<usize>n << 2);
-  for (; a < end; a += 16, b += 16, out += 16) v128.store(out, f32x4.mul(v128.load(a), v128.load(b)));
+  for (; a < end; a += 32, b += 32, out += 32) {
+    storePair(out, f32x4.mul(v128.load(a), v128.load(b)), f32x4.mul(v128.load(a, 16), v128.load(b, 16)));
+  }
 }
 
 /** out = alpha·x. */
 export function f32_scale(x: usize, alpha: f32, n: i32, out: usize): void {
   const scale = f32x4.splat(alpha);
   const end = x + (<usize>n << 2);
-  for (; x < end; x += 16, out += 16) v128.store(out, f32x4.mul(scale, v128.load(x)));
+  for (; x < end; x += 32, out += 32) storePair(out, f32x4.mul(scale, v128.load(x)), f32x4.mul(scale, v128.load(x, 16)));
 }
 
 /** Sum in double precision. */

@@ -1,6 +1,6 @@
 import { f32_at } from "./constant";
 import { exp } from "./f32_exp";
-import { clampLanes } from "./f32_simd";
+import { clampLanes, storePair } from "./f32_simd";
 
 // Functions of one float at a time. Products and sums are rounded separately, so that both builds give the same bits.
 
@@ -169,94 +169,94 @@ function positiveOr(x: v128, other: v128): v128 {
   return v128.bitselect(x, other, f32x4.gt(x, f32x4.splat(0)));
 }
 
-/** out = f(x) for `n` floats; whole vectors are read and written. `op` counts `MAP_FUNCTIONS` of `f32/map.ts`. */
+/** out = f(x) for `n` floats; whole pairs of vectors are read and written. `op` counts `MAP_FUNCTIONS` of `f32/map.ts`. */
 export function f32_map(op: i32, x: usize, n: i32, out: usize, p: f32, q: f32): void {
   const end = x + (<usize>n << 2);
   const a = f32x4.splat(p), b = f32x4.splat(q);
   // A loop for each: one loop that is inlined with the number of its function comes back from the optimizer with the choice inside.
   switch (op) {
     case 0:
-      for (; x < end; x += 16, out += 16) v128.store(out, clampLanes(v128.load(x), a, b));
+      for (; x < end; x += 32, out += 32) storePair(out, clampLanes(v128.load(x), a, b), clampLanes(v128.load(x, 16), a, b));
       break;
     case 1:
-      for (; x < end; x += 16, out += 16) v128.store(out, gelu(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, gelu(v128.load(x)), gelu(v128.load(x, 16)));
       break;
     case 2:
-      for (; x < end; x += 16, out += 16) v128.store(out, geluTanh(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, geluTanh(v128.load(x)), geluTanh(v128.load(x, 16)));
       break;
     case 3:
-      for (; x < end; x += 16, out += 16) v128.store(out, sigmoid(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, sigmoid(v128.load(x)), sigmoid(v128.load(x, 16)));
       break;
     case 4:
-      for (; x < end; x += 16, out += 16) v128.store(out, tanh(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, tanh(v128.load(x)), tanh(v128.load(x, 16)));
       break;
     case 5:
-      for (; x < end; x += 16, out += 16) {
-        const v = v128.load(x);
-        v128.store(out, f32x4.mul(v, sigmoid(v)));
+      for (; x < end; x += 32, out += 32) {
+        const v = v128.load(x), w = v128.load(x, 16);
+        storePair(out, f32x4.mul(v, sigmoid(v)), f32x4.mul(w, sigmoid(w)));
       }
       break;
     case 6:
-      for (; x < end; x += 16, out += 16) v128.store(out, hardsigmoid(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, hardsigmoid(v128.load(x)), hardsigmoid(v128.load(x, 16)));
       break;
     case 7:
-      for (; x < end; x += 16, out += 16) v128.store(out, hardswish(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, hardswish(v128.load(x)), hardswish(v128.load(x, 16)));
       break;
     case 8:
-      for (; x < end; x += 16, out += 16) {
-        const v = v128.load(x);
-        v128.store(out, positiveOr(v, f32x4.mul(a, expm1(v))));
+      for (; x < end; x += 32, out += 32) {
+        const v = v128.load(x), w = v128.load(x, 16);
+        storePair(out, positiveOr(v, f32x4.mul(a, expm1(v))), positiveOr(w, f32x4.mul(a, expm1(w))));
       }
       break;
     case 9:
-      for (; x < end; x += 16, out += 16) {
-        const v = v128.load(x);
-        v128.store(out, positiveOr(v, f32x4.mul(v, a)));
+      for (; x < end; x += 32, out += 32) {
+        const v = v128.load(x), w = v128.load(x, 16);
+        storePair(out, positiveOr(v, f32x4.mul(v, a)), positiveOr(w, f32x4.mul(w, a)));
       }
       break;
     case 10:
-      for (; x < end; x += 16, out += 16) v128.store(out, exp(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, exp(v128.load(x)), exp(v128.load(x, 16)));
       break;
     case 11:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.neg(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.neg(v128.load(x)), f32x4.neg(v128.load(x, 16)));
       break;
     case 12:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.abs(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.abs(v128.load(x)), f32x4.abs(v128.load(x, 16)));
       break;
     case 13:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.sqrt(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.sqrt(v128.load(x)), f32x4.sqrt(v128.load(x, 16)));
       break;
     case 14:
-      for (; x < end; x += 16, out += 16) v128.store(out, reciprocal(f32x4.sqrt(v128.load(x))));
+      for (; x < end; x += 32, out += 32) storePair(out, reciprocal(f32x4.sqrt(v128.load(x))), reciprocal(f32x4.sqrt(v128.load(x, 16))));
       break;
     case 15:
-      for (; x < end; x += 16, out += 16) v128.store(out, reciprocal(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, reciprocal(v128.load(x)), reciprocal(v128.load(x, 16)));
       break;
     case 16:
-      for (; x < end; x += 16, out += 16) {
-        const v = v128.load(x);
-        v128.store(out, f32x4.mul(v, v));
+      for (; x < end; x += 32, out += 32) {
+        const v = v128.load(x), w = v128.load(x, 16);
+        storePair(out, f32x4.mul(v, v), f32x4.mul(w, w));
       }
       break;
     case 17:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.floor(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.floor(v128.load(x)), f32x4.floor(v128.load(x, 16)));
       break;
     case 18:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.ceil(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.ceil(v128.load(x)), f32x4.ceil(v128.load(x, 16)));
       break;
     case 19:
-      for (; x < end; x += 16, out += 16) v128.store(out, f32x4.nearest(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, f32x4.nearest(v128.load(x)), f32x4.nearest(v128.load(x, 16)));
       break;
     case 20:
-      for (; x < end; x += 16, out += 16) v128.store(out, log(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, log(v128.load(x)), log(v128.load(x, 16)));
       break;
     case 21:
-      for (; x < end; x += 16, out += 16) v128.store(out, log1p(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, log1p(v128.load(x)), log1p(v128.load(x, 16)));
       break;
     case 22:
-      for (; x < end; x += 16, out += 16) v128.store(out, expm1(v128.load(x)));
+      for (; x < end; x += 32, out += 32) storePair(out, expm1(v128.load(x)), expm1(v128.load(x, 16)));
       break;
     default:
-      for (; x < end; x += 16, out += 16) v128.store(out, softplus(v128.load(x), a, b));
+      for (; x < end; x += 32, out += 32) storePair(out, softplus(v128.load(x), a, b), softplus(v128.load(x, 16), a, b));
   }
 }

@@ -1,6 +1,6 @@
-import { loadLanes, storeLanes } from "./f32_simd";
+import { loadLanes, storeLanes, storePair } from "./f32_simd";
 
-// Kernels over the rows of a matrix. Sums run in double precision.
+// Kernels over the rows of a matrix. Sums run in double precision, of up to 32 floats that are added in single precision first.
 
 // @ts-ignore: decorator
 @inline
@@ -15,18 +15,41 @@ function total(sum: v128): f64 {
   return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
 }
 
+/** Sum of eight vectors next to each other. */
+// @ts-ignore: decorator
+@inline
+function sum8(x: usize): v128 {
+  const a = f32x4.add(f32x4.add(v128.load(x), v128.load(x, 32)), f32x4.add(v128.load(x, 64), v128.load(x, 96)));
+  const b = f32x4.add(f32x4.add(v128.load(x, 16), v128.load(x, 48)), f32x4.add(v128.load(x, 80), v128.load(x, 112)));
+  return f32x4.add(a, b);
+}
+
+/** (x − m)² of the vector at `x`. */
+// @ts-ignore: decorator
+@inline
+function square(x: usize, m: v128): v128 {
+  const d = f32x4.sub(v128.load(x), m);
+  return f32x4.mul(d, d);
+}
+
+/** {@link sum8} of squares. */
+// @ts-ignore: decorator
+@inline
+function squares8(x: usize, m: v128): v128 {
+  const a = f32x4.add(f32x4.add(square(x, m), square(x + 32, m)), f32x4.add(square(x + 64, m), square(x + 96, m)));
+  const b = f32x4.add(f32x4.add(square(x + 16, m), square(x + 48, m)), f32x4.add(square(x + 80, m), square(x + 112, m)));
+  return f32x4.add(a, b);
+}
+
 /** Sum of a row. */
 // @ts-ignore: decorator
 @inline
 function rowSum(x: usize, columns: i32): f64 {
-  let a = f64x2.splat(0), b = a;
+  let sum = f64x2.splat(0);
   let c = columns;
-  for (; c >= 8; c -= 8, x += 32) {
-    a = addDouble(a, v128.load(x));
-    b = addDouble(b, v128.load(x, 16));
-  }
-  for (; c > 0; c -= 4, x += 16) a = addDouble(a, c >= 4 ? v128.load(x) : loadLanes(x, c));
-  return total(f64x2.add(a, b));
+  for (; c >= 32; c -= 32, x += 128) sum = addDouble(sum, sum8(x));
+  for (; c > 0; c -= 4, x += 16) sum = addDouble(sum, c >= 4 ? v128.load(x) : loadLanes(x, c));
+  return total(sum);
 }
 
 /** Σ (x − mean)² of a row. */
@@ -34,18 +57,15 @@ function rowSum(x: usize, columns: i32): f64 {
 @inline
 function rowSquares(x: usize, columns: i32, mean: f32): f64 {
   const m = f32x4.splat(mean);
-  let a = f64x2.splat(0), b = a;
+  let sum = f64x2.splat(0);
   let c = columns;
-  for (; c >= 8; c -= 8, x += 32) {
-    const d = f32x4.sub(v128.load(x), m), e = f32x4.sub(v128.load(x, 16), m);
-    a = addDouble(a, f32x4.mul(d, d));
-    b = addDouble(b, f32x4.mul(e, e));
-  }
+  for (; c >= 32; c -= 32, x += 128) sum = addDouble(sum, squares8(x, m));
+  for (; c >= 4; c -= 4, x += 16) sum = addDouble(sum, square(x, m));
   for (; c > 0; --c, x += 4) {
     const d = load<f32>(x) - mean;
-    a = f64x2.add(a, f64x2(<f64>(d * d), 0));
+    sum = f64x2.add(sum, f64x2(<f64>(d * d), 0));
   }
-  return total(f64x2.add(a, b));
+  return total(sum);
 }
 
 /** Sums of `rows` rows, `stride` bytes apart, times `scale`. */
@@ -57,7 +77,14 @@ export function f32_row_sums(x: usize, stride: usize, rows: i32, columns: i32, s
 // @ts-ignore: decorator
 @inline
 function extreme(x: usize, columns: i32, largest: bool): f32 {
-  let m = v128.load32_splat(x);
+  let m = v128.load32_splat(x), m1 = m, m2 = m, m3 = m;
+  for (; columns >= 16; columns -= 16, x += 64) {
+    m = largest ? f32x4.max(m, v128.load(x)) : f32x4.min(m, v128.load(x));
+    m1 = largest ? f32x4.max(m1, v128.load(x, 16)) : f32x4.min(m1, v128.load(x, 16));
+    m2 = largest ? f32x4.max(m2, v128.load(x, 32)) : f32x4.min(m2, v128.load(x, 32));
+    m3 = largest ? f32x4.max(m3, v128.load(x, 48)) : f32x4.min(m3, v128.load(x, 48));
+  }
+  m = largest ? f32x4.max(f32x4.max(m, m1), f32x4.max(m2, m3)) : f32x4.min(f32x4.min(m, m1), f32x4.min(m2, m3));
   for (; columns >= 4; columns -= 4, x += 16) m = largest ? f32x4.max(m, v128.load(x)) : f32x4.min(m, v128.load(x));
   for (; columns > 0; --columns, x += 4) m = largest ? f32x4.max(m, v128.load32_splat(x)) : f32x4.min(m, v128.load32_splat(x));
   const a = f32x4.extract_lane(m, 0), b = f32x4.extract_lane(m, 1), c = f32x4.extract_lane(m, 2), d = f32x4.extract_lane(m, 3);
@@ -159,7 +186,10 @@ export function f32_layer_norm(
     let from = x;
     if (other) {
       let c: usize = 0;
-      for (; c + 16 <= rowBytes; c += 16) v128.store(out + c, f32x4.add(v128.load(x + c), v128.load(other + c)));
+      for (; c + 32 <= rowBytes; c += 32) {
+        const p = x + c, q = other + c;
+        storePair(out + c, f32x4.add(v128.load(p), v128.load(q)), f32x4.add(v128.load(p, 16), v128.load(q, 16)));
+      }
       for (; c < rowBytes; c += 4) store<f32>(out + c, load<f32>(x + c) + load<f32>(other + c));
       other += rowBytes;
       from = out;
@@ -168,9 +198,10 @@ export function f32_layer_norm(
     const scale = <f32>(1.0 / Math.sqrt(rowSquares(from, columns, mean) / columns + eps));
     const m = f32x4.splat(mean), s = f32x4.splat(scale);
     let c: usize = 0;
-    for (; c + 16 <= rowBytes; c += 16) {
-      const y = f32x4.mul(f32x4.sub(v128.load(from + c), m), s);
-      v128.store(out + c, f32x4.add(f32x4.mul(y, v128.load(weight + c)), v128.load(bias + c)));
+    for (; c + 32 <= rowBytes; c += 32) {
+      const p = from + c, w = weight + c, b = bias + c;
+      const y = f32x4.mul(f32x4.sub(v128.load(p), m), s), z = f32x4.mul(f32x4.sub(v128.load(p, 16), m), s);
+      storePair(out + c, f32x4.add(f32x4.mul(y, v128.load(w)), v128.load(b)), f32x4.add(f32x4.mul(z, v128.load(w, 16)), v128.load(b, 16)));
     }
     for (; c < rowBytes; c += 4) {
       store<f32>(out + c, (load<f32>(from + c) - mean) * scale * load<f32>(weight + c) + load<f32>(bias + c));

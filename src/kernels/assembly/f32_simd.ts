@@ -47,3 +47,14 @@ export function loadLanes(p: usize, count: i32): v128 {
   }
   return x;
 }
+
+/**
+ * Stores two vectors next to each other. Where V8 compiles to vectors of 32 bytes, such a pair of stores is where it starts to pack operations:
+ * both must have come from the same operations in the same order, on neighbouring loads.
+ */
+// @ts-ignore: decorator
+@inline
+export function storePair(p: usize, a: v128, b: v128): void {
+  v128.store(p, a);
+  v128.store(p, b, 16);
+}

@@ -1,4 +1,4 @@
-import { clampLanes } from "./f32_simd";
+import { clampLanes, storePair } from "./f32_simd";
 
 // Functions of two floats at a time, of arrays that repeat along some dimensions.
 
@@ -45,18 +45,28 @@ function operand(p: usize, step: usize): v128 {
 @inline
 function line(op: i32, a: usize, aStep: usize, b: usize, bStep: usize, n: i32, out: usize, alpha: v128, lo: v128, hi: v128): void {
   if (aStep == 4 && bStep == 4) {
-    for (; n >= 4; n -= 4, a += 16, b += 16, out += 16) v128.store(out, clampLanes(apply(op, v128.load(a), v128.load(b), alpha), lo, hi));
-  } else {
-    for (; n >= 4; n -= 4, a += 4 * aStep, b += 4 * bStep, out += 16) {
-      v128.store(out, clampLanes(apply(op, operand(a, aStep), operand(b, bStep), alpha), lo, hi));
+    for (; n >= 8; n -= 8, a += 32, b += 32, out += 32) {
+      const p = apply(op, v128.load(a), v128.load(b), alpha), q = apply(op, v128.load(a, 16), v128.load(b, 16), alpha);
+      storePair(out, clampLanes(p, lo, hi), clampLanes(q, lo, hi));
     }
+  } else if (aStep == 4 && bStep == 0) {
+    const c = v128.load32_splat(b);
+    for (; n >= 8; n -= 8, a += 32, out += 32) {
+      const p = apply(op, v128.load(a), c, alpha), q = apply(op, v128.load(a, 16), c, alpha);
+      storePair(out, clampLanes(p, lo, hi), clampLanes(q, lo, hi));
+    }
+  }
+  for (; n >= 4; n -= 4, a += 4 * aStep, b += 4 * bStep, out += 16) {
+    v128.store(out, clampLanes(apply(op, operand(a, aStep), operand(b, bStep), alpha), lo, hi));
   }
   for (; n > 0; --n, a += aStep, b += bStep, out += 4) {
     v128.store32_lane(out, clampLanes(apply(op, v128.load32_splat(a), v128.load32_splat(b), alpha), lo, hi), 0);
   }
 }
 
-function anyLine(op: i32, a: usize, aStep: usize, b: usize, bStep: usize, n: i32, out: usize, alpha: v128, lo: v128, hi: v128): void {
+// V8 ends the process when it is to pack operations one of whose operands is a vector that a function is given: numbers are.
+function anyLine(op: i32, a: usize, aStep: usize, b: usize, bStep: usize, n: i32, out: usize, factor: f32, least: f32, most: f32): void {
+  const alpha = f32x4.splat(factor), lo = f32x4.splat(least), hi = f32x4.splat(most);
   switch (op) {
     case 0: line(0, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
     case 1: line(1, a, aStep, b, bStep, n, out, alpha, lo, hi); break;
@@ -87,7 +97,6 @@ export function f32_zip(begin: i32, end: i32, op: i32, a: usize, b: usize, out: 
   const levels = load<i32>(plan);
   const cols = load<i32>(plan, 4);
   const aStep = <usize>load<i32>(plan, 8), bStep = <usize>load<i32>(plan, 12);
-  const scale = f32x4.splat(alpha), lower = f32x4.splat(lo), upper = f32x4.splat(hi);
   for (let unit = begin; unit < end; ++unit) {
     let rest = unit;
     let p = a, q = b, to = out;
@@ -101,11 +110,11 @@ export function f32_zip(begin: i32, end: i32, op: i32, a: usize, b: usize, out: 
       to += at * <usize>load<i32>(level, 12);
       rest = above;
     }
-    anyLine(op, p, aStep, q, bStep, cols, to, scale, lower, upper);
+    anyLine(op, p, aStep, q, bStep, cols, to, alpha, lo, hi);
   }
 }
 
 /** One long line of {@link f32_zip}. */
 export function f32_zip_line(op: i32, a: usize, aStep: i32, b: usize, bStep: i32, n: i32, out: usize, alpha: f32, lo: f32, hi: f32): void {
-  anyLine(op, a, <usize>aStep, b, <usize>bStep, n, out, f32x4.splat(alpha), f32x4.splat(lo), f32x4.splat(hi));
+  anyLine(op, a, <usize>aStep, b, <usize>bStep, n, out, alpha, lo, hi);
 }
