@@ -20,6 +20,7 @@ export * from "./qu8_quantize_planes";
 export * from "./qu8s16_depthwise";
 export * from "./qu8s8_depthwise";
 export * from "./qu8s8_depthwise3x3";
+export * from "./qu8s8_depthwise3x3x32";
 export * from "./s8_pack";
 export * from "./f32_channels";
 export * from "./f32_elementwise";

@@ -6,8 +6,6 @@ export interface PanelFormat {
   /** `s8`: weights as they are, for the 8-bit dot product; `s16`: weights minus zero point, widened. */
   readonly weightType: 's8' | 's16';
   readonly depthwise: boolean;
-  /** Panels of the 3×3 depthwise kernels, which read their input without a table. */
-  readonly direct: boolean;
   /** Output channels a panel holds. */
   readonly columns: number;
   /** Weights of one output channel in one step. */
@@ -56,7 +54,6 @@ export function panelFormat(
     return {
       weightType,
       depthwise: true,
-      direct: false,
       columns,
       step,
       slots,
@@ -76,7 +73,6 @@ export function panelFormat(
   return {
     weightType,
     depthwise: false,
-    direct: false,
     columns,
     step,
     slots,
@@ -85,23 +81,6 @@ export function panelFormat(
     panelBytes,
     panelGroups: groups,
     panelsPerGroup,
-  };
-}
-
-/** The format of `qu8s8_depthwise3x3_u8`: taps of 8 channels twice over, for the upper and the lower of two output rows. */
-export function depthwise3x3Format(channels: number): PanelFormat {
-  return {
-    weightType: 's8',
-    depthwise: true,
-    direct: true,
-    columns: 8,
-    step: 4,
-    slots: 9,
-    tapChannels: 1,
-    mergedTaps: 1,
-    panelBytes: 256,
-    panelGroups: 1,
-    panelsPerGroup: Math.ceil(channels / 8),
   };
 }
 

@@ -15,7 +15,6 @@ export function writePanels(
   format: PanelFormat,
   weights: ConvWeights,
 ): Int32Array {
-  if (format.direct) return writeDirectPanels(engine.heap, ptr, format, weights);
   return (format.depthwise ? writeDepthwisePanels : writeProductPanels)(engine, ptr, format, weights);
 }
 
@@ -99,25 +98,6 @@ function writeDepthwisePanels(
       const value = weight[c * taps + tap] - weightZeroPoints[c];
       const place = (Math.floor(tap / step) * columns + (c % columns)) * step + (tap % step);
       memory[(wide ? start >> 1 : start) + place] = value;
-      sums[c] += value;
-    }
-  }
-  return sums;
-}
-
-/** Panels of `qu8s8_depthwise3x3_u8`: a lane holds the taps of a column, from its first byte on or from its second. */
-function writeDirectPanels(heap: Heap, ptr: number, format: PanelFormat, weights: ConvWeights): Int32Array {
-  const { weight, outChannels } = weights;
-  const { u8, i8 } = heap;
-  u8.fill(0, ptr, ptr + panelsBytes(format));
-  const sums = new Int32Array(outChannels);
-  for (let c = 0; c < outChannels; c++) {
-    const first = ptr + (c >> 3) * format.panelBytes + 32 + (c & 7) * 4;
-    for (let tap = 0; tap < 9; tap++) {
-      const value = weight[c * 9 + tap];
-      const at = first + (tap % 3) * 32 + Math.floor(tap / 3);
-      i8[at] = value;
-      i8[at + 97] = value;
       sums[c] += value;
     }
   }

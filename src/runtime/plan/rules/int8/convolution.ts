@@ -6,6 +6,7 @@ import {
   indirectionTable,
   isPointwise,
 } from '../../../../kernels/geometry.ts';
+import type { Depthwise3x3Format } from '../../../../kernels/int8/depthwise3x3.ts';
 import { bytesKernel } from '../../../../kernels/int8/panel-format.ts';
 import { PackedWeights } from '../../../../ops/quantized/packed.ts';
 import { contiguousStrides, viewStrides } from '../../../../tensor/shape.ts';
@@ -122,6 +123,7 @@ export function tableFor(
 /** The call of a 3×3 depthwise kernel: over pairs of output rows for stride 1, over output rows for stride 2. */
 function depthwiseCall(
   geometry: ConvGeometry,
+  { columns }: Depthwise3x3Format,
   panels: Block,
   x: Value,
   output: Value,
@@ -150,7 +152,7 @@ function depthwiseCall(
   const channels = output.shape[1];
   const target = [channels, { block: panels, offset: 0 }, addressOf(output)] as const;
   return {
-    kernel: single ? 'qu8s8_depthwise3x3s2_u8' : 'qu8s8_depthwise3x3_u8',
+    kernel: `qu8s8_depthwise3x3${single ? 's2' : ''}${columns === 32 ? 'x32' : ''}_u8`,
     args: ['begin', 'end', ...source, ...rows, ...target, zeroPoint, relu ? zeroPoint : 0, 255],
     units: geometry.batch * (single ? outHeight : pairs),
     grain: 1,
@@ -188,8 +190,8 @@ function convolution(relu: boolean): LoweringRule {
     );
     const { format } = panels;
     const macs = product(output.shape) * product(packed.weight.shape.slice(1));
-    if (format.direct) {
-      const call = depthwiseCall(geometry, panels.block, x, output, relu, builder);
+    if (panels.direct) {
+      const call = depthwiseCall(geometry, panels.direct, panels.block, x, output, relu, builder);
       builder.kernels(node, [call], { op: node.targetName, macs });
       builder.bind(node, output);
       return true;

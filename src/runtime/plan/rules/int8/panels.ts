@@ -1,9 +1,11 @@
 import {
+  type Depthwise3x3Format,
+  depthwise3x3Bytes,
   depthwise3x3Format,
-  type PanelFormat,
-  panelFormat,
-  panelsBytes,
-} from '../../../../kernels/int8/panel-format.ts';
+  fitsWide,
+  writeDepthwise3x3,
+} from '../../../../kernels/int8/depthwise3x3.ts';
+import { type PanelFormat, panelFormat, panelsBytes } from '../../../../kernels/int8/panel-format.ts';
 import {
   foldQuantization,
   foldZeroPoint,
@@ -20,6 +22,8 @@ import type { Unsigned } from './layout.ts';
 export interface Panels {
   readonly format: PanelFormat;
   readonly block: Block;
+  /** The block holds these instead, for a kernel that reads 3×3 windows without a table. */
+  readonly direct: Depthwise3x3Format | null;
   /** Every requantized sum is within what the cheaper epilogues round right. */
   readonly bounded: boolean;
 }
@@ -61,15 +65,27 @@ export function panelsFor(
     output,
   });
   const bounded = isBounded(weights.taps * weights.inChannelsPerGroup, folded);
-  const product = panelFormat(weights, builder.engine);
-  const direct = bounded && isDirect(packed, product);
-  const format = direct ? depthwise3x3Format(weights.outChannels) : product;
+  const format = panelFormat(weights, builder.engine);
   const key = `panels ${name} ${input.scale} ${input.zeroPoint} ${output.scale}`;
-  const block = builder.constants.get(key, panelsBytes(format), (ptr) => {
-    const { engine } = builder;
+  const { constants, engine } = builder;
+  if (bounded && isDirect(packed, format)) {
+    const { weight, outChannels } = weights as { weight: Int8Array; outChannels: number };
+    const sums = Int32Array.from({ length: outChannels }, (_, c) =>
+      weight.subarray(9 * c, 9 * c + 9).reduce((sum, w) => sum + w, 0),
+    );
+    const biases = foldZeroPoint(folded.biases, input.zeroPoint, sums);
+    const values = { weight, biases, scales: folded.scales };
+    const stride = (packed.geometry as NonNullable<PackedWeights['geometry']>).stride[0];
+    const direct = depthwise3x3Format(outChannels, stride, engine.build === 'wide' && fitsWide(values));
+    const block = constants.get(key, depthwise3x3Bytes(direct), (ptr) =>
+      writeDepthwise3x3(engine.heap, ptr, direct, values),
+    );
+    return { format, block, direct, bounded };
+  }
+  const block = constants.get(key, panelsBytes(format), (ptr) => {
     const sums = writePanels(engine, ptr, format, weights);
     const biases = foldZeroPoint(folded.biases, input.zeroPoint, sums);
     writePanelHeaders(engine.heap, ptr, format, biases, folded.scales);
   });
-  return { format, block, bounded };
+  return { format, block, direct: null, bounded };
 }

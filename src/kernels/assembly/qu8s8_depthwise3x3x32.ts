@@ -1,0 +1,292 @@
+import { dot_s8 } from "./qu8s8_tile";
+
+// Depthwise 3×3 convolution as in qu8s8_depthwise3x3, 32 channels at a time in halves of 16 that take the same steps, for hosts
+// that fuse such pairs into vectors of 32 bytes. These shuffle no bytes, but shift and blend them: lane j of vector k holds the
+// taps of channel 4j + k.
+
+/** What 1.5 · 2^23 (see requantize.ts) is as bits, then the masks of even bytes and of even 16-bit lanes. */
+const TABLE: usize = memory.data<i32>([0x4B400000, 0x00FF00FF, 0x0000FFFF]);
+
+// @ts-ignore: decorator
+@inline
+function blend(a: v128, b: v128, mask: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_laneselect(a, b, mask);
+  return unreachable();
+}
+
+/** Even bytes of two vectors, in turns. */
+// @ts-ignore: decorator
+@inline
+function even_bytes(a: v128, b: v128, mask: v128): v128 {
+  return blend(a, i16x8.shl(b, 8), mask);
+}
+
+// @ts-ignore: decorator
+@inline
+function odd_bytes(a: v128, b: v128, mask: v128): v128 {
+  return blend(i16x8.shr_u(a, 8), b, mask);
+}
+
+/** Even 16-bit lanes of two vectors, in turns. */
+// @ts-ignore: decorator
+@inline
+function even_words(a: v128, b: v128, mask: v128): v128 {
+  return blend(a, i32x4.shl(b, 16), mask);
+}
+
+// @ts-ignore: decorator
+@inline
+function odd_words(a: v128, b: v128, mask: v128): v128 {
+  return blend(i32x4.shr_u(a, 16), b, mask);
+}
+
+/**
+ * One vector of sums over three columns, its floats rounded in place. `at` is where the half's weights stand in the panel, `lane`
+ * where its bias does; `scale` follows the last weights.
+ */
+// @ts-ignore: decorator
+@inline
+function rounded(p: usize, lane: usize, at: usize, scale: usize, a: v128, b: v128, c: v128, magic: v128): v128 {
+  let acc = dot_s8(v128.load(p + (lane + at)), a, v128.load(p + lane));
+  acc = dot_s8(v128.load(p + (lane + at + 128)), b, acc);
+  acc = dot_s8(v128.load(p + (lane + at + 256)), c, acc);
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), v128.load(p + (lane + scale))), magic);
+}
+
+/**
+ * Integers in the low halves of the lanes of two vectors, as 16-bit lanes in turns and with their clamps at the ends of the range: `up`
+ * takes the upper one to the largest, where `least` is the lower one.
+ */
+// @ts-ignore: decorator
+@inline
+function clamped(x: v128, y: v128, up: v128, least: v128, words: v128): v128 {
+  return i16x8.max_s(i16x8.add_sat_s(even_words(x, y, words), up), least);
+}
+
+/**
+ * Stride 1: `qu8s8_depthwise3x3_u8` for at least 32 channels, with panels of 32 whose last takes channels of the one before
+ * where it would not be full. They hold vectors as above: i32 bias[32]; for the rows of a pair, s8 weights[3 columns][32][4]; f32 scale[32],
+ * which keeps every product with it within 16 bits.
+ */
+export function qu8s8_depthwise3x3x32_u8(
+  begin: i32, end: i32, input: usize, padding: usize, edge: i32, height: i32, width: i32, line: usize, image: usize, pixel: usize,
+  top: i32, left: i32, pairs: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize,
+  zeroPoint: i32, min: i32, max: i32,
+): void {
+  const magic = i32x4.splat(load<i32>(TABLE)), bytes = i32x4.splat(load<i32>(TABLE, 4)), words = i32x4.splat(load<i32>(TABLE, 8));
+  const outside = i8x16.splat(<i8>edge);
+  const rise = 0x7FFF - max + zeroPoint;
+  const up = i16x8.splat(<i16>rise), least = i16x8.splat(<i16>(min - zeroPoint + rise)), back = i8x16.splat(<i8>(max + 1));
+  const outLine = <usize>outWidth * channels, start = 0 - left, first = start + 2, last = first + outWidth;
+  for (let unit = begin; unit < end; unit++) {
+    const n = unit / pairs;
+    const oh = (unit - n * pairs) << 1;
+    const from = input + <usize>n * image;
+    const h = oh - top;
+    const line0 = <u32>h < <u32>height ? from + <usize>h * line : padding;
+    const line1 = <u32>(h + 1) < <u32>height ? from + <usize>(h + 1) * line : padding;
+    const line2 = <u32>(h + 2) < <u32>height ? from + <usize>(h + 2) * line : padding;
+    const line3 = <u32>(h + 3) < <u32>height ? from + <usize>(h + 3) * line : padding;
+    const both = oh + 1 < outHeight;
+    const toLine = out + <usize>(n * outHeight + oh) * outLine;
+    let p = panels;
+    for (let rest = channels; rest > 0; rest -= 32, p += 1024) {
+      const channel = <usize>(rest < 32 ? channels - 32 : channels - rest);
+      let to = toLine + channel;
+      let a00 = outside, a01 = outside, a10 = outside, a11 = outside, a20 = outside, a21 = outside, a30 = outside, a31 = outside;
+      let b00 = outside, b01 = outside, b10 = outside, b11 = outside, b20 = outside, b21 = outside, b30 = outside, b31 = outside;
+      for (let w = start; w < first; w++) {
+        let c00 = outside, c01 = outside, c10 = outside, c11 = outside, c20 = outside, c21 = outside, c30 = outside, c31 = outside;
+        if (<u32>w < <u32>width) {
+          const at = channel + <usize>w * pixel;
+          const x0 = v128.load(line0 + at), y0 = v128.load(line0 + at, 16);
+          const x1 = v128.load(line1 + at), y1 = v128.load(line1 + at, 16);
+          const x2 = v128.load(line2 + at), y2 = v128.load(line2 + at, 16);
+          const x3 = v128.load(line3 + at), y3 = v128.load(line3 + at, 16);
+          const x01 = even_bytes(x0, x1, bytes), x10 = odd_bytes(x0, x1, bytes);
+          const x23 = even_bytes(x2, x3, bytes), x32 = odd_bytes(x2, x3, bytes);
+          const y01 = even_bytes(y0, y1, bytes), y10 = odd_bytes(y0, y1, bytes);
+          const y23 = even_bytes(y2, y3, bytes), y32 = odd_bytes(y2, y3, bytes);
+          c00 = even_words(x01, x23, words);
+          c10 = even_words(x10, x32, words);
+          c20 = odd_words(x01, x23, words);
+          c30 = odd_words(x10, x32, words);
+          c01 = even_words(y01, y23, words);
+          c11 = even_words(y10, y32, words);
+          c21 = odd_words(y01, y23, words);
+          c31 = odd_words(y10, y32, words);
+        }
+        a00 = b00;
+        a01 = b01;
+        a10 = b10;
+        a11 = b11;
+        a20 = b20;
+        a21 = b21;
+        a30 = b30;
+        a31 = b31;
+        b00 = c00;
+        b01 = c01;
+        b10 = c10;
+        b11 = c11;
+        b20 = c20;
+        b21 = c21;
+        b30 = c30;
+        b31 = c31;
+      }
+      for (let w = first; w < last; w++) {
+        let c00 = outside, c01 = outside, c10 = outside, c11 = outside, c20 = outside, c21 = outside, c30 = outside, c31 = outside;
+        if (<u32>w < <u32>width) {
+          const at = channel + <usize>w * pixel;
+          const x0 = v128.load(line0 + at), y0 = v128.load(line0 + at, 16);
+          const x1 = v128.load(line1 + at), y1 = v128.load(line1 + at, 16);
+          const x2 = v128.load(line2 + at), y2 = v128.load(line2 + at, 16);
+          const x3 = v128.load(line3 + at), y3 = v128.load(line3 + at, 16);
+          const x01 = even_bytes(x0, x1, bytes), x10 = odd_bytes(x0, x1, bytes);
+          const x23 = even_bytes(x2, x3, bytes), x32 = odd_bytes(x2, x3, bytes);
+          const y01 = even_bytes(y0, y1, bytes), y10 = odd_bytes(y0, y1, bytes);
+          const y23 = even_bytes(y2, y3, bytes), y32 = odd_bytes(y2, y3, bytes);
+          c00 = even_words(x01, x23, words);
+          c10 = even_words(x10, x32, words);
+          c20 = odd_words(x01, x23, words);
+          c30 = odd_words(x10, x32, words);
+          c01 = even_words(y01, y23, words);
+          c11 = even_words(y10, y32, words);
+          c21 = odd_words(y01, y23, words);
+          c31 = odd_words(y10, y32, words);
+        }
+        const r00 = rounded(p, 0, 128, 896, a00, b00, c00, magic), r01 = rounded(p, 16, 128, 896, a01, b01, c01, magic);
+        const r10 = rounded(p, 32, 128, 896, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 896, a11, b11, c11, magic);
+        const r20 = rounded(p, 64, 128, 896, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 896, a21, b21, c21, magic);
+        const r30 = rounded(p, 96, 128, 896, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 896, a31, b31, c31, magic);
+        const r0 = even_bytes(clamped(r00, r20, up, least, words), clamped(r10, r30, up, least, words), bytes);
+        const r1 = even_bytes(clamped(r01, r21, up, least, words), clamped(r11, r31, up, least, words), bytes);
+        v128.store(to, i8x16.add(r0, back));
+        v128.store(to, i8x16.add(r1, back), 16);
+        if (both) {
+          const lower = to + outLine;
+          const s00 = rounded(p, 0, 512, 896, a00, b00, c00, magic), s01 = rounded(p, 16, 512, 896, a01, b01, c01, magic);
+          const s10 = rounded(p, 32, 512, 896, a10, b10, c10, magic), s11 = rounded(p, 48, 512, 896, a11, b11, c11, magic);
+          const s20 = rounded(p, 64, 512, 896, a20, b20, c20, magic), s21 = rounded(p, 80, 512, 896, a21, b21, c21, magic);
+          const s30 = rounded(p, 96, 512, 896, a30, b30, c30, magic), s31 = rounded(p, 112, 512, 896, a31, b31, c31, magic);
+          const s0 = even_bytes(clamped(s00, s20, up, least, words), clamped(s10, s30, up, least, words), bytes);
+          const s1 = even_bytes(clamped(s01, s21, up, least, words), clamped(s11, s31, up, least, words), bytes);
+          v128.store(lower, i8x16.add(s0, back));
+          v128.store(lower, i8x16.add(s1, back), 16);
+        }
+        to += channels;
+        a00 = b00;
+        a01 = b01;
+        a10 = b10;
+        a11 = b11;
+        a20 = b20;
+        a21 = b21;
+        a30 = b30;
+        a31 = b31;
+        b00 = c00;
+        b01 = c01;
+        b10 = c10;
+        b11 = c11;
+        b20 = c20;
+        b21 = c21;
+        b30 = c30;
+        b31 = c31;
+      }
+    }
+  }
+}
+
+/** {@link qu8s8_depthwise3x3x32_u8} with stride 2. Units are output rows; panels hold the weights of the first row of a pair alone. */
+export function qu8s8_depthwise3x3s2x32_u8(
+  begin: i32, end: i32, input: usize, padding: usize, edge: i32, height: i32, width: i32, line: usize, image: usize, pixel: usize,
+  top: i32, left: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize, zeroPoint: i32, min: i32, max: i32,
+): void {
+  const magic = i32x4.splat(load<i32>(TABLE)), bytes = i32x4.splat(load<i32>(TABLE, 4)), words = i32x4.splat(load<i32>(TABLE, 8));
+  const outside = i8x16.splat(<i8>edge);
+  const rise = 0x7FFF - max + zeroPoint;
+  const up = i16x8.splat(<i16>rise), least = i16x8.splat(<i16>(min - zeroPoint + rise)), back = i8x16.splat(<i8>(max + 1));
+  const start = 0 - left, last = start + 1 + 2 * outWidth;
+  for (let unit = begin; unit < end; unit++) {
+    const n = unit / outHeight;
+    const from = input + <usize>n * image;
+    const h = ((unit - n * outHeight) << 1) - top;
+    const line0 = <u32>h < <u32>height ? from + <usize>h * line : padding;
+    const line1 = <u32>(h + 1) < <u32>height ? from + <usize>(h + 1) * line : padding;
+    const line2 = <u32>(h + 2) < <u32>height ? from + <usize>(h + 2) * line : padding;
+    const toLine = out + <usize>unit * outWidth * channels;
+    let p = panels;
+    for (let rest = channels; rest > 0; rest -= 32, p += 640) {
+      const channel = <usize>(rest < 32 ? channels - 32 : channels - rest);
+      let to = toLine + channel;
+      let a00 = outside, a01 = outside, a10 = outside, a11 = outside, a20 = outside, a21 = outside, a30 = outside, a31 = outside;
+      if (<u32>start < <u32>width) {
+        const at = channel + <usize>start * pixel;
+        const x0 = v128.load(line0 + at), y0 = v128.load(line0 + at, 16);
+        const x1 = v128.load(line1 + at), y1 = v128.load(line1 + at, 16);
+        const x2 = v128.load(line2 + at), y2 = v128.load(line2 + at, 16);
+        const x01 = even_bytes(x0, x1, bytes), x10 = odd_bytes(x0, x1, bytes);
+        const y01 = even_bytes(y0, y1, bytes), y10 = odd_bytes(y0, y1, bytes);
+        a00 = even_words(x01, x2, words);
+        a10 = blend(x10, i32x4.shl(x2, 8), words);
+        a20 = odd_words(x01, x2, words);
+        a30 = odd_words(x10, i32x4.shr_u(x2, 8), words);
+        a01 = even_words(y01, y2, words);
+        a11 = blend(y10, i32x4.shl(y2, 8), words);
+        a21 = odd_words(y01, y2, words);
+        a31 = odd_words(y10, i32x4.shr_u(y2, 8), words);
+      }
+      for (let w = start + 1; w < last; w += 2) {
+        let b00 = outside, b01 = outside, b10 = outside, b11 = outside, b20 = outside, b21 = outside, b30 = outside, b31 = outside;
+        let c00 = outside, c01 = outside, c10 = outside, c11 = outside, c20 = outside, c21 = outside, c30 = outside, c31 = outside;
+        if (<u32>w < <u32>width) {
+          const at = channel + <usize>w * pixel;
+          const x0 = v128.load(line0 + at), y0 = v128.load(line0 + at, 16);
+          const x1 = v128.load(line1 + at), y1 = v128.load(line1 + at, 16);
+          const x2 = v128.load(line2 + at), y2 = v128.load(line2 + at, 16);
+          const x01 = even_bytes(x0, x1, bytes), x10 = odd_bytes(x0, x1, bytes);
+          const y01 = even_bytes(y0, y1, bytes), y10 = odd_bytes(y0, y1, bytes);
+          b00 = even_words(x01, x2, words);
+          b10 = blend(x10, i32x4.shl(x2, 8), words);
+          b20 = odd_words(x01, x2, words);
+          b30 = odd_words(x10, i32x4.shr_u(x2, 8), words);
+          b01 = even_words(y01, y2, words);
+          b11 = blend(y10, i32x4.shl(y2, 8), words);
+          b21 = odd_words(y01, y2, words);
+          b31 = odd_words(y10, i32x4.shr_u(y2, 8), words);
+        }
+        if (<u32>(w + 1) < <u32>width) {
+          const at = channel + <usize>(w + 1) * pixel;
+          const x0 = v128.load(line0 + at), y0 = v128.load(line0 + at, 16);
+          const x1 = v128.load(line1 + at), y1 = v128.load(line1 + at, 16);
+          const x2 = v128.load(line2 + at), y2 = v128.load(line2 + at, 16);
+          const x01 = even_bytes(x0, x1, bytes), x10 = odd_bytes(x0, x1, bytes);
+          const y01 = even_bytes(y0, y1, bytes), y10 = odd_bytes(y0, y1, bytes);
+          c00 = even_words(x01, x2, words);
+          c10 = blend(x10, i32x4.shl(x2, 8), words);
+          c20 = odd_words(x01, x2, words);
+          c30 = odd_words(x10, i32x4.shr_u(x2, 8), words);
+          c01 = even_words(y01, y2, words);
+          c11 = blend(y10, i32x4.shl(y2, 8), words);
+          c21 = odd_words(y01, y2, words);
+          c31 = odd_words(y10, i32x4.shr_u(y2, 8), words);
+        }
+        const r00 = rounded(p, 0, 128, 512, a00, b00, c00, magic), r01 = rounded(p, 16, 128, 512, a01, b01, c01, magic);
+        const r10 = rounded(p, 32, 128, 512, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 512, a11, b11, c11, magic);
+        const r20 = rounded(p, 64, 128, 512, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 512, a21, b21, c21, magic);
+        const r30 = rounded(p, 96, 128, 512, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 512, a31, b31, c31, magic);
+        const r0 = even_bytes(clamped(r00, r20, up, least, words), clamped(r10, r30, up, least, words), bytes);
+        const r1 = even_bytes(clamped(r01, r21, up, least, words), clamped(r11, r31, up, least, words), bytes);
+        v128.store(to, i8x16.add(r0, back));
+        v128.store(to, i8x16.add(r1, back), 16);
+        to += channels;
+        a00 = c00;
+        a01 = c01;
+        a10 = c10;
+        a11 = c11;
+        a20 = c20;
+        a21 = c21;
+        a30 = c30;
+        a31 = c31;
+      }
+    }
+  }
+}
