@@ -5,7 +5,8 @@ import { clampLanes } from "./f32_simd";
 // give 2×2 results. 16 multiplications do the work of 36. Source: Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2015).
 //
 // The 16 numbers of every tile lie in 16 planes, `planeBytes` apart, one row of channels per tile: each plane is a matrix, and the products
-// over channels are 16 matrix products. Channel numbers are multiples of 4.
+// over channels are 16 matrix products. Channel numbers are multiples of 8: channels go through most transforms eight at a time, in pairs of
+// vectors whose loads come before their stores.
 
 /**
  * Bᵀ·d·B of every tile: 4×4 pixels, two pixels apart, of a frame whose rows are `rowBytes` long. Tile t of plane p goes to
@@ -19,32 +20,48 @@ export function f32_winograd_pixels(
   for (let y = 0; y < tilesY; ++y, frame += 2 * rowBytes) {
     let tile = frame;
     for (let x = 0; x < tilesX; ++x, tile += 2 * pixel) {
-      for (let c: usize = 0; c < pixel; c += 16, dst += 16) {
+      for (let c: usize = 0; c < pixel; c += 32, dst += 32) {
         const r0 = tile + c, r1 = r0 + rowBytes, r2 = r1 + rowBytes, r3 = r2 + rowBytes;
-        // Rows 0, 1 with 2, and 3 one after the other: all sixteen pixels at once do not fit the registers.
-        rowOfFour(f32x4.sub(v128.load(r0), v128.load(r2)), f32x4.sub(v128.load(r0 + pixel), v128.load(r2 + pixel)),
-          f32x4.sub(v128.load(r0 + 2 * pixel), v128.load(r2 + 2 * pixel)), f32x4.sub(v128.load(r0 + 3 * pixel), v128.load(r2 + 3 * pixel)),
-          dst, planeBytes);
-        const p0 = v128.load(r1), p1 = v128.load(r1 + pixel), p2 = v128.load(r1 + 2 * pixel), p3 = v128.load(r1 + 3 * pixel);
-        const q0 = v128.load(r2), q1 = v128.load(r2 + pixel), q2 = v128.load(r2 + 2 * pixel), q3 = v128.load(r2 + 3 * pixel);
-        rowOfFour(f32x4.add(p0, q0), f32x4.add(p1, q1), f32x4.add(p2, q2), f32x4.add(p3, q3), dst + plane4, planeBytes);
-        rowOfFour(f32x4.sub(q0, p0), f32x4.sub(q1, p1), f32x4.sub(q2, p2), f32x4.sub(q3, p3), dst + 2 * plane4, planeBytes);
-        rowOfFour(f32x4.sub(v128.load(r1), v128.load(r3)), f32x4.sub(v128.load(r1 + pixel), v128.load(r3 + pixel)),
-          f32x4.sub(v128.load(r1 + 2 * pixel), v128.load(r3 + 2 * pixel)), f32x4.sub(v128.load(r1 + 3 * pixel), v128.load(r3 + 3 * pixel)),
-          dst + 3 * plane4, planeBytes);
+        // One row after the other: all sixteen pixels at once do not fit the registers.
+        rowOfFour(r0, r2, false, pixel, dst, planeBytes);
+        rowOfFour(r1, r2, true, pixel, dst + plane4, planeBytes);
+        rowOfFour(r2, r1, false, pixel, dst + 2 * plane4, planeBytes);
+        rowOfFour(r1, r3, false, pixel, dst + 3 * plane4, planeBytes);
       }
     }
   }
 }
 
-/** One row times B, to four neighbouring planes. */
 // @ts-ignore: decorator
 @inline
-function rowOfFour(t0: v128, t1: v128, t2: v128, t3: v128, dst: usize, planeBytes: usize): void {
-  v128.store(dst, f32x4.sub(t0, t2));
-  v128.store(dst + planeBytes, f32x4.add(t1, t2));
-  v128.store(dst + 2 * planeBytes, f32x4.sub(t2, t1));
-  v128.store(dst + 3 * planeBytes, f32x4.sub(t1, t3));
+function sumOrDifference(sum: bool, a: v128, b: v128): v128 {
+  return sum ? f32x4.add(a, b) : f32x4.sub(a, b);
+}
+
+/** The sum or difference of two rows of four pixels, times B, to four neighbouring planes. */
+// @ts-ignore: decorator
+@inline
+function rowOfFour(a: usize, b: usize, sum: bool, pixel: usize, dst: usize, planeBytes: usize): void {
+  const s0 = sumOrDifference(sum, v128.load(a), v128.load(b)), t0 = sumOrDifference(sum, v128.load(a, 16), v128.load(b, 16));
+  a += pixel, b += pixel;
+  const s1 = sumOrDifference(sum, v128.load(a), v128.load(b)), t1 = sumOrDifference(sum, v128.load(a, 16), v128.load(b, 16));
+  a += pixel, b += pixel;
+  const s2 = sumOrDifference(sum, v128.load(a), v128.load(b)), t2 = sumOrDifference(sum, v128.load(a, 16), v128.load(b, 16));
+  a += pixel, b += pixel;
+  const s3 = sumOrDifference(sum, v128.load(a), v128.load(b)), t3 = sumOrDifference(sum, v128.load(a, 16), v128.load(b, 16));
+  storePair(dst, f32x4.sub(s0, s2), f32x4.sub(t0, t2));
+  dst += planeBytes;
+  storePair(dst, f32x4.add(s1, s2), f32x4.add(t1, t2));
+  dst += planeBytes;
+  storePair(dst, f32x4.sub(s2, s1), f32x4.sub(t2, t1));
+  storePair(dst + planeBytes, f32x4.sub(s1, s3), f32x4.sub(t1, t3));
+}
+
+// @ts-ignore: decorator
+@inline
+function storePair(p: usize, x: v128, y: v128): void {
+  v128.store(p, x);
+  v128.store(p, y, 16);
 }
 
 // @ts-ignore: decorator
@@ -153,32 +170,29 @@ export function f32_winograd_gradients(
     for (let x = 0; x < tilesX; ++x, tile += 2 * pixel, dst += 32) {
       let to = dst;
       for (let c: usize = 0; c < pixel; c += 32, to += panelBytes) {
-        for (let half: usize = 0; half < 32; half += 16) {
-          const from = tile + c + half;
-          const a0 = v128.load(from), a1 = v128.load(from + pixel);
-          const b0 = v128.load(from + rowBytes), b1 = v128.load(from + rowBytes + pixel);
-          let p = to + half;
-          rowOfTwo(a0, a1, p, planeBytes);
-          p += planeBytes << 2;
-          rowOfTwo(f32x4.add(a0, b0), f32x4.add(a1, b1), p, planeBytes);
-          p += planeBytes << 2;
-          rowOfTwo(f32x4.sub(a0, b0), f32x4.sub(a1, b1), p, planeBytes);
-          p += planeBytes << 2;
-          rowOfTwo(f32x4.neg(b0), f32x4.neg(b1), p, planeBytes);
-        }
+        const a = tile + c, b = a + rowBytes;
+        const a0 = v128.load(a), a1 = v128.load(a + pixel), b0 = v128.load(b), b1 = v128.load(b + pixel);
+        const c0 = v128.load(a, 16), c1 = v128.load(a + pixel, 16), d0 = v128.load(b, 16), d1 = v128.load(b + pixel, 16);
+        const plane4 = planeBytes << 2;
+        rowOfTwo(a0, c0, a1, c1, to, planeBytes);
+        rowOfTwo(f32x4.add(a0, b0), f32x4.add(c0, d0), f32x4.add(a1, b1), f32x4.add(c1, d1), to + plane4, planeBytes);
+        rowOfTwo(f32x4.sub(a0, b0), f32x4.sub(c0, d0), f32x4.sub(a1, b1), f32x4.sub(c1, d1), to + 2 * plane4, planeBytes);
+        rowOfTwo(f32x4.neg(b0), f32x4.neg(d0), f32x4.neg(b1), f32x4.neg(d1), to + 3 * plane4, planeBytes);
       }
     }
   }
 }
 
-/** One row times Aᵀ, to four neighbouring planes. */
+/** One row of two times Aᵀ, to four neighbouring planes. */
 // @ts-ignore: decorator
 @inline
-function rowOfTwo(z0: v128, z1: v128, dst: usize, planeBytes: usize): void {
-  v128.store(dst, z0);
-  v128.store(dst + planeBytes, f32x4.add(z0, z1));
-  v128.store(dst + 2 * planeBytes, f32x4.sub(z0, z1));
-  v128.store(dst + 3 * planeBytes, f32x4.neg(z1));
+function rowOfTwo(x0: v128, y0: v128, x1: v128, y1: v128, dst: usize, planeBytes: usize): void {
+  storePair(dst, x0, y0);
+  dst += planeBytes;
+  storePair(dst, f32x4.add(x0, x1), f32x4.add(y0, y1));
+  dst += planeBytes;
+  storePair(dst, f32x4.sub(x0, x1), f32x4.sub(y0, y1));
+  storePair(dst + planeBytes, f32x4.neg(x1), f32x4.neg(y1));
 }
 
 /**
