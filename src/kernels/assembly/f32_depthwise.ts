@@ -186,6 +186,7 @@ export function f32_depthwise_rows(
   const endWhole = max(firstWhole, min(outCols, reach > 0 ? (reach - 1) / strideX + 1 : 0));
   const tapX = <usize>dilationX * pixel, tapY = <usize>dilationY * rowBytes;
   const stepX = <usize>strideX * pixel;
+  const threes = kernelX == 3 && dilationX == 1;
   for (let unit = begin; unit < end; ++unit) {
     const image = unit / outRows;
     const top = (unit - image * outRows) * strideY - paddingY;
@@ -201,7 +202,11 @@ export function f32_depthwise_rows(
       const left = x * strideX - paddingX;
       const to = out + <usize>x * outPixel;
       if (x >= firstWhole && x + 4 <= endWhole) {
-        fourPixels(from + <usize>left * pixel, stepX, tapRows, kernelX, tapY, tapX, filters, weightBytes, bias, channels, to, outPixel, lo, hi);
+        if (threes && stepX == pixel) {
+          fourWindows(1, from + <usize>left * pixel, pixel, tapRows, tapY, filters, weightBytes, bias, channels, to, outPixel, lo, hi);
+        } else if (threes && stepX == 2 * pixel) {
+          fourWindows(2, from + <usize>left * pixel, pixel, tapRows, tapY, filters, weightBytes, bias, channels, to, outPixel, lo, hi);
+        } else fourPixels(from + <usize>left * pixel, stepX, tapRows, kernelX, tapY, tapX, filters, weightBytes, bias, channels, to, outPixel, lo, hi);
         x += 4;
         continue;
       }
@@ -212,6 +217,130 @@ export function f32_depthwise_rows(
       onePixel(at, tapRows, x1 - x0, tapY, tapX, filters + <usize>x0 * weightBytes, weightBytes, <usize>kernelX * weightBytes, bias, channels, to, lo, hi);
       ++x;
     }
+  }
+}
+
+/**
+ * Four neighbouring windows, three taps wide and 1 or 2 pixels apart (`stride`, a compile-time constant where this is inlined), that lie inside of the
+ * columns. Every pixel is read once for all windows that it is in.
+ */
+// @ts-ignore: decorator
+@inline
+function fourWindows(
+  stride: i32, input: usize, pixel: usize, tapRows: i32, tapY: usize, weight: usize, weightBytes: usize,
+  bias: usize, channels: i32, out: usize, outPixel: usize, lo: f32, hi: f32,
+): void {
+  const lower = f32x4.splat(lo), upper = f32x4.splat(hi);
+  let c = 0;
+  for (; c + 8 <= channels; c += 8) {
+    const off = <usize>c << 2;
+    let a0 = v128.load(bias + off), b0 = v128.load(bias + off, 16);
+    let a1 = a0, a2 = a0, a3 = a0, b1 = b0, b2 = b0, b3 = b0;
+    let w = weight + off;
+    let line = input + off;
+    for (let y = 0; y < tapRows; ++y, line += tapY) {
+      let p = line;
+      const w0 = v128.load(w), v0 = v128.load(w, 16);
+      w += weightBytes;
+      const w1 = v128.load(w), v1 = v128.load(w, 16);
+      w += weightBytes;
+      const w2 = v128.load(w), v2 = v128.load(w, 16);
+      w += weightBytes;
+      if (stride == 1) {
+        let x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w0, a0);
+        b0 = madd(z, v0, b0);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w1, a0);
+        b0 = madd(z, v1, b0);
+        a1 = madd(x, w0, a1);
+        b1 = madd(z, v0, b1);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w2, a0);
+        b0 = madd(z, v2, b0);
+        a1 = madd(x, w1, a1);
+        b1 = madd(z, v1, b1);
+        a2 = madd(x, w0, a2);
+        b2 = madd(z, v0, b2);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a1 = madd(x, w2, a1);
+        b1 = madd(z, v2, b1);
+        a2 = madd(x, w1, a2);
+        b2 = madd(z, v1, b2);
+        a3 = madd(x, w0, a3);
+        b3 = madd(z, v0, b3);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a2 = madd(x, w2, a2);
+        b2 = madd(z, v2, b2);
+        a3 = madd(x, w1, a3);
+        b3 = madd(z, v1, b3);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a3 = madd(x, w2, a3);
+        b3 = madd(z, v2, b3);
+      } else {
+        let x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w0, a0);
+        b0 = madd(z, v0, b0);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w1, a0);
+        b0 = madd(z, v1, b0);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a0 = madd(x, w2, a0);
+        b0 = madd(z, v2, b0);
+        a1 = madd(x, w0, a1);
+        b1 = madd(z, v0, b1);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a1 = madd(x, w1, a1);
+        b1 = madd(z, v1, b1);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a1 = madd(x, w2, a1);
+        b1 = madd(z, v2, b1);
+        a2 = madd(x, w0, a2);
+        b2 = madd(z, v0, b2);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a2 = madd(x, w1, a2);
+        b2 = madd(z, v1, b2);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a2 = madd(x, w2, a2);
+        b2 = madd(z, v2, b2);
+        a3 = madd(x, w0, a3);
+        b3 = madd(z, v0, b3);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a3 = madd(x, w1, a3);
+        b3 = madd(z, v1, b3);
+        p += pixel;
+        x = v128.load(p), z = v128.load(p, 16);
+        a3 = madd(x, w2, a3);
+        b3 = madd(z, v2, b3);
+      }
+    }
+    let o = out + off;
+    v128.store(o, clampLanes(a0, lower, upper));
+    v128.store(o, clampLanes(b0, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a1, lower, upper));
+    v128.store(o, clampLanes(b1, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a2, lower, upper));
+    v128.store(o, clampLanes(b2, lower, upper), 16);
+    o += outPixel;
+    v128.store(o, clampLanes(a3, lower, upper));
+    v128.store(o, clampLanes(b3, lower, upper), 16);
+  }
+  if (c < channels) {
+    fourOfFour(c, input, <usize>stride * pixel, tapRows, 3, tapY, pixel, weight, weightBytes, bias, channels, out, outPixel, lower, upper);
   }
 }
 
@@ -260,6 +389,16 @@ function fourPixels(
     v128.store(o, clampLanes(a3, lower, upper));
     v128.store(o, clampLanes(b3, lower, upper), 16);
   }
+  if (c < channels) {
+    fourOfFour(c, input, stepX, tapRows, tapCols, tapY, tapX, weight, weightBytes, bias, channels, out, outPixel, lower, upper);
+  }
+}
+
+/** The channels of four neighbouring windows from `c` on, four at a time. */
+function fourOfFour(
+  c: i32, input: usize, stepX: usize, tapRows: i32, tapCols: i32, tapY: usize, tapX: usize, weight: usize, weightBytes: usize,
+  bias: usize, channels: i32, out: usize, outPixel: usize, lower: v128, upper: v128,
+): void {
   for (; c < channels; c += 4) {
     const off = <usize>c << 2;
     const left = channels - c;
@@ -293,7 +432,27 @@ function onePixel(
   bias: usize, channels: i32, out: usize, lo: f32, hi: f32,
 ): void {
   const lower = f32x4.splat(lo), upper = f32x4.splat(hi);
-  for (let c = 0; c < channels; c += 4) {
+  let c = 0;
+  for (; c + 16 <= channels; c += 16) {
+    const off = <usize>c << 2;
+    let a0 = v128.load(bias + off), a1 = v128.load(bias + off, 16), a2 = v128.load(bias + off, 32), a3 = v128.load(bias + off, 48);
+    let line = input + off, filters = weight + off;
+    for (let y = 0; y < tapRows; ++y, line += tapY, filters += weightRow) {
+      let p = line, w = filters;
+      for (let x = 0; x < tapCols; ++x, p += tapX, w += weightBytes) {
+        a0 = madd(v128.load(p), v128.load(w), a0);
+        a1 = madd(v128.load(p, 16), v128.load(w, 16), a1);
+        a2 = madd(v128.load(p, 32), v128.load(w, 32), a2);
+        a3 = madd(v128.load(p, 48), v128.load(w, 48), a3);
+      }
+    }
+    const o = out + off;
+    v128.store(o, clampLanes(a0, lower, upper));
+    v128.store(o, clampLanes(a1, lower, upper), 16);
+    v128.store(o, clampLanes(a2, lower, upper), 32);
+    v128.store(o, clampLanes(a3, lower, upper), 48);
+  }
+  for (; c < channels; c += 4) {
     const off = <usize>c << 2;
     let a = v128.load(bias + off);
     let line = input + off, filters = weight + off;
