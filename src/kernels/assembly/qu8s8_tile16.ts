@@ -8,12 +8,17 @@ import { bias_bits, low_bits, rounding, scaled, store_f32_lanes, store_u8_lanes 
 /** 16 requantized sums as bytes, in order; T as in {@link lanes}. */
 // @ts-ignore: decorator
 @inline
-function bytes<T>(c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, low: v128, bias: v128, magic: v128, least: v128, high: v128): v128 {
+function bytes<T>(c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, low: v128, bias: v128, magic: v128): v128 {
   const even = i16x8.narrow_i32x4_s(lanes<T>(c0, v128.load(scales), low, bias, magic), lanes<T>(c2, v128.load(scales, 32), low, bias, magic));
   const odd = i16x8.narrow_i32x4_s(lanes<T>(c1, v128.load(scales, 16), low, bias, magic), lanes<T>(c3, v128.load(scales, 48), low, bias, magic));
-  let x = i8x16.narrow_i16x8_u(even, odd);
-  x = i8x16.shuffle(x, x, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15);
-  return i8x16.min_u(isSigned<T>() ? i8x16.max_u(x, least) : x, high);
+  const x = i8x16.narrow_i16x8_u(even, odd);
+  return i8x16.shuffle(x, x, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+// @ts-ignore: decorator
+@inline
+function clamp(x: v128, least: v128, high: v128): v128 {
+  return i8x16.min_u(i8x16.max_u(x, least), high);
 }
 
 /** 16 floats of a row. */
@@ -52,7 +57,8 @@ export function tile_6x16<T>(
     let c30 = c00, c31 = c01, c32 = c02, c33 = c03, c40 = c00, c41 = c01, c42 = c02, c43 = c03;
     let c50 = c00, c51 = c01, c52 = c02, c53 = c03;
     let p = panel + 64;
-    for (let t = 0; t < taps; t++) {
+    let t = 0;
+    do {
       let a0: usize, a1: usize, a2: usize, a3: usize, a4: usize, a5: usize;
       if (table) {
         const stride = <usize>taps << 2;
@@ -72,7 +78,8 @@ export function tile_6x16<T>(
         a4 = a3 + rowStride;
         a5 = a4 + rowStride;
       }
-      for (let k = channels; k > 0; k -= 4) {
+      let k = channels;
+      do {
         const b0 = v128.load(p), b1 = v128.load(p, 16), b2 = v128.load(p, 32), b3 = v128.load(p, 48);
         p += 64;
         let a = v128.load32_splat(a0);
@@ -111,8 +118,9 @@ export function tile_6x16<T>(
         c51 = dot_s8(b1, a, c51);
         c52 = dot_s8(b2, a, c52);
         c53 = dot_s8(b3, a, c53);
-      }
-    }
+        k -= 4;
+      } while (k > 0);
+    } while (++t < taps);
     if (isFloat<T>()) {
       const stride = outStride << 2;
       let to = out + <usize>row * stride;
@@ -128,13 +136,22 @@ export function tile_6x16<T>(
       to += stride;
       store_floats(to, c50, c51, c52, c53, p, floatBias, floor, n);
     } else {
-      const magic = rounding(), low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max);
-      const x0 = bytes<T>(c00, c01, c02, c03, p, low, bias, magic, least, high);
-      const x1 = bytes<T>(c10, c11, c12, c13, p, low, bias, magic, least, high);
-      const x2 = bytes<T>(c20, c21, c22, c23, p, low, bias, magic, least, high);
-      const x3 = bytes<T>(c30, c31, c32, c33, p, low, bias, magic, least, high);
-      const x4 = bytes<T>(c40, c41, c42, c43, p, low, bias, magic, least, high);
-      const x5 = bytes<T>(c50, c51, c52, c53, p, low, bias, magic, least, high);
+      const magic = rounding(), low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint);
+      let x0 = bytes<T>(c00, c01, c02, c03, p, low, bias, magic);
+      let x1 = bytes<T>(c10, c11, c12, c13, p, low, bias, magic);
+      let x2 = bytes<T>(c20, c21, c22, c23, p, low, bias, magic);
+      let x3 = bytes<T>(c30, c31, c32, c33, p, low, bias, magic);
+      let x4 = bytes<T>(c40, c41, c42, c43, p, low, bias, magic);
+      let x5 = bytes<T>(c50, c51, c52, c53, p, low, bias, magic);
+      if (min != 0 || max != 255) {
+        const least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max);
+        x0 = clamp(x0, least, high);
+        x1 = clamp(x1, least, high);
+        x2 = clamp(x2, least, high);
+        x3 = clamp(x3, least, high);
+        x4 = clamp(x4, least, high);
+        x5 = clamp(x5, least, high);
+      }
       let to = out + <usize>row * outStride;
       if (n >= 16) {
         v128.store(to, x0);
@@ -184,17 +201,17 @@ export function tile_1x16<T>(
       c1 = dot_s8(v128.load(p, 16), a, c1);
       c2 = dot_s8(v128.load(p, 32), a, c2);
       c3 = dot_s8(v128.load(p, 48), a, c3);
-      a = v128.load32_splat(q + 4);
+      a = v128.load32_splat(q, 4);
       d0 = dot_s8(v128.load(p, 64), a, d0);
       d1 = dot_s8(v128.load(p, 80), a, d1);
       d2 = dot_s8(v128.load(p, 96), a, d2);
       d3 = dot_s8(v128.load(p, 112), a, d3);
-      a = v128.load32_splat(q + 8);
+      a = v128.load32_splat(q, 8);
       e0 = dot_s8(v128.load(p, 128), a, e0);
       e1 = dot_s8(v128.load(p, 144), a, e1);
       e2 = dot_s8(v128.load(p, 160), a, e2);
       e3 = dot_s8(v128.load(p, 176), a, e3);
-      a = v128.load32_splat(q + 12);
+      a = v128.load32_splat(q, 12);
       f0 = dot_s8(v128.load(p, 192), a, f0);
       f1 = dot_s8(v128.load(p, 208), a, f1);
       f2 = dot_s8(v128.load(p, 224), a, f2);
@@ -219,7 +236,7 @@ export function tile_1x16<T>(
   if (isFloat<T>()) {
     store_floats(out + (<usize>row * outStride << 2), c0, c1, c2, c3, p, floatBias, floor, n);
   } else {
-    const x = bytes<T>(c0, c1, c2, c3, p, low_bits(min, zeroPoint), bias_bits(zeroPoint), rounding(), i8x16.splat(<i8>min), i8x16.splat(<i8>max));
-    store_u8_lanes(out + <usize>row * outStride, x, n);
+    const x = bytes<T>(c0, c1, c2, c3, p, low_bits(min, zeroPoint), bias_bits(zeroPoint), rounding());
+    store_u8_lanes(out + <usize>row * outStride, clamp(x, i8x16.splat(<i8>min), i8x16.splat(<i8>max)), n);
   }
 }

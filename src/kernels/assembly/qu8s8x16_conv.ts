@@ -1,10 +1,10 @@
-import { TOUCH_ROWS, touch } from "./panel";
+
 import { tile_1x16, tile_6x16 } from "./qu8s8_tile16";
 
 // The kernels of qu8_conv.ts for panels of 16 channels.
 
 /** Rows between two walks over all panels: their activations stay in the second-level cache. The last walk takes up to half as many more. */
-const BLOCK: i32 = 96;
+const BLOCK: i32 = 192;
 
 // @ts-ignore: decorator
 @inline
@@ -18,7 +18,7 @@ function convolve<T>(
     let panel = panels;
     for (let n = 0; n < outChannels; n += 16) {
       const to = out + (isFloat<T>() ? <usize>n << 2 : <usize>n), bias = floatBias + (<usize>n << 2), left = outChannels - n;
-      if (left > 16 && blockEnd - block > TOUCH_ROWS) touch(panel + panelBytes, panelBytes);
+      
       let row = tile_6x16<T>(input, rowStride, table, taps, channels, block, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       for (; row < blockEnd; row++) {
         tile_1x16<T>(input, rowStride, table, taps, channels, row, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
