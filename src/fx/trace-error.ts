@@ -1,9 +1,9 @@
 import { TraceError } from '../core/errors.ts';
 
-/** Folder of the library itself, `src/` or `dist/`. */
+/** Folder of the library itself: `src/`, or the package where it is built into `dist/`. */
 const LIBRARY = plainPath(new URL('..', import.meta.url).href);
 /** Ready-made models are written like a user's, and are reported like one's. */
-const MODELS = `${LIBRARY}models/`;
+const MODELS = /^(models\/|dist\/models[-.])/;
 
 /** A {@link TraceError} that names the line of the caller's code. */
 export function traceError(details: {
@@ -27,7 +27,7 @@ function callerLocation(): string | null {
     const place = /((?:file:|https?:|\/|[A-Za-z]:\\)[^()]*:\d+:\d+)\)?$/.exec(line)?.[1];
     if (!place) continue;
     const path = plainPath(place);
-    if (!path.startsWith(LIBRARY) || path.startsWith(MODELS)) return path;
+    if (!path.startsWith(LIBRARY) || MODELS.test(path.slice(LIBRARY.length))) return path;
   }
   return null;
 }

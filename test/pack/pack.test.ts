@@ -92,16 +92,16 @@ describe('the tarball', () => {
       'README.md',
       'package.json',
       'dist/index.js',
-      'dist/index.d.ts',
+      'dist/types/index.d.ts',
       'src/index.ts',
     ])
       expect(files).toContain(name);
-    for (const build of ['relaxed', 'baseline']) {
-      const [, base64] = /'([A-Za-z0-9+/=]+)'/.exec(
-        readFileSync(join(installed, `dist/kernels/generated/${build}.js`), 'utf8'),
-      ) as RegExpExecArray;
-      expect(WebAssembly.validate(Buffer.from(base64, 'base64')), build).toBe(true);
-    }
+    const code = files.filter((name) => /^dist\/[^/]+\.js$/.test(name));
+    const kernels = code
+      .map((name) => readFileSync(join(installed, name), 'utf8'))
+      .flatMap((text) => [...text.matchAll(/wasmBase64[^=]*= ["']([A-Za-z0-9+/=]+)["']/g)]);
+    expect(kernels).toHaveLength(2);
+    for (const [, base64] of kernels) expect(WebAssembly.validate(Buffer.from(base64, 'base64'))).toBe(true);
     const strangers = files.filter(
       (name) =>
         /\.test\.|^(test|bench|examples|scripts|node_modules)\//.test(name) || /^\.(?!npmignore)/.test(name),
@@ -112,7 +112,7 @@ describe('the tarball', () => {
 
   test('every source map finds its source', () => {
     const maps = files.filter((name) => name.endsWith('.js.map'));
-    expect(maps.length).toBeGreaterThan(100);
+    expect(maps.length).toBeGreaterThan(20);
     for (const name of maps) {
       const { sources } = JSON.parse(readFileSync(join(installed, name), 'utf8')) as { sources: string[] };
       for (const source of sources)
