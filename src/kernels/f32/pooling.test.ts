@@ -65,6 +65,41 @@ function windowsOf(c: Case): { windows: PoolWindowsF32; divisors: number[] } {
 describe.each(builds)('float32 pooling (%s)', (build) => {
   const engine = createEngine(build);
 
+  it.each(cases)('$name: maxima of plans are those of training, NaN among them', (c) => {
+    const { windows } = windowsOf(c);
+    const inPixels = c.size[0] * c.size[1];
+    const outPixels = windows.starts.length - 1;
+    const x = randomFloats(1, c.batch * inPixels * c.channels);
+    for (let i = 3; i < x.length; i += 97) x[i] = [NaN, -Infinity, Infinity, 0, -0][i % 5];
+    const expected = maxPoolF32(x, windows, { batch: c.batch, inPixels, channels: c.channels }, engine).out;
+    const got = engine.scratch((take) => {
+      const [from, starts, pixels, out] = [
+        take(x.length * 4 + 64),
+        take(windows.starts.length * 4),
+        take(windows.pixels.length * 4),
+        take(expected.length * 4),
+      ];
+      const { f32, i32 } = engine.heap;
+      f32.set(x, from / 4);
+      i32.set(windows.starts, starts / 4);
+      i32.set(windows.pixels, pixels / 4);
+      const row = 4 * c.channels;
+      for (let image = 0; image < c.batch; image++)
+        engine.kernels.f32_window_largest(
+          from + image * inPixels * row,
+          row,
+          c.channels,
+          starts,
+          pixels,
+          outPixels,
+          out + image * outPixels * row,
+        );
+      return f32.slice(out / 4, out / 4 + expected.length);
+    });
+    expect(got).toEqual(expected);
+    console.log(`${got.length} maxima compared, ${got.filter(Number.isNaN).length} of them NaN`);
+  });
+
   it.each(cases)('$name: maximum, average and their gradients', (c) => {
     const { windows, divisors } = windowsOf(c);
     const outPixels = divisors.length;
