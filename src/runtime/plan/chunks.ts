@@ -3,11 +3,11 @@ import { type ChunkedCall, chunksOf } from '../threads/script.ts';
 import type { KernelStep, PlacedCall } from './step.ts';
 
 /** Work that is worth handing out: less takes longer to share than to do. */
-const WORTH_SHARING_MICROSECONDS = 12;
+const WORTH_SHARING_MICROSECONDS = 8;
 /** What one chunk should take at least. */
-const CHUNK_MICROSECONDS = 6;
-/** Chunks for each thread: enough for a late one to be helped. */
-const CHUNKS_PER_THREAD = 6;
+const CHUNK_MICROSECONDS = 20;
+/** Most chunks for each thread: enough for a late one to be helped. All have as many, or one would wait for another. */
+const CHUNKS_PER_THREAD = 4;
 
 /** Rough speeds of one core, per microsecond: multiply-accumulates of int8 and float kernels, and bytes. */
 const INT8_MACS = 50_000;
@@ -28,10 +28,8 @@ export function shareStep(
 ): readonly ChunkedCall[] | null {
   const time = estimatedMicroseconds(step);
   if (threads === 1 || time < WORTH_SHARING_MICROSECONDS) return null;
-  const chunks = Math.min(
-    threads * CHUNKS_PER_THREAD,
-    Math.max(threads, Math.floor(time / CHUNK_MICROSECONDS)),
-  );
+  const each = Math.floor(time / threads / CHUNK_MICROSECONDS);
+  const chunks = threads * Math.max(1, Math.min(each, CHUNKS_PER_THREAD));
   const chunked = calls.map((call) => chunkCall(call, chunks));
   const all = chunked.reduce((sum, call) => sum + chunksOf(call), 0);
   return all > 1 && all <= MOST_CHUNKS ? chunked : null;
