@@ -1,3 +1,6 @@
+import {
+  clamped_parts, even_bytes_mask, even_words_mask, first_bytes_mask, floor, joined_parts, magic_float, raised_part, rise, unit_float,
+} from "./bytes";
 import { bias_bits, low_bits, quantize_lanes, requantize_lanes, round_lanes, store_u8_lanes } from "./requantize";
 
 // Element-wise int8 kernels. They work on u8 only: signed data is the same bytes with the top bit flipped and the zero
@@ -45,6 +48,45 @@ export function qu8_dequantize(x: usize, n: usize, scale: f32, zeroPoint: i32, o
   }
 }
 
+/** 2^23, as much as parts of bytes are raised. */
+const UNIT: f32 = 8388608.0;
+
+/** Bits of a rounded float (see requantize.ts) whose integer is clamped. */
+// @ts-ignore: decorator
+@inline
+function clamped_bits(x: v128, magic: v128, low: v128, high: v128): v128 {
+  return i32x4.min_s(i32x4.max_s(f32x4.add(x, magic), low), high);
+}
+
+/** Part `k` of 16 bytes as numbers. `zero` is 2^23 more than their zero point. */
+// @ts-ignore: decorator
+@inline
+function numbers(x: v128, k: i32, zero: v128, scale: v128, unit: v128, first: v128): v128 {
+  return f32x4.mul(f32x4.sub(raised_part(x, k, unit, first), zero), scale);
+}
+
+// @ts-ignore: decorator
+@inline
+function sum_part(
+  x: v128, y: v128, k: i32, za: v128, sa: v128, zb: v128, sb: v128, inverse: v128, unit: v128, first: v128, magic: v128, low: v128, high: v128,
+): v128 {
+  const sum = f32x4.add(numbers(x, k, za, sa, unit, first), numbers(y, k, zb, sb, unit, first));
+  return clamped_bits(f32x4.mul(sum, inverse), magic, low, high);
+}
+
+// @ts-ignore: decorator
+@inline
+function sums(
+  x: v128, y: v128, za: v128, sa: v128, zb: v128, sb: v128, inverse: v128, unit: v128, first: v128, magic: v128, low: v128, high: v128,
+  bytes: v128, words: v128, back: v128,
+): v128 {
+  const s0 = sum_part(x, y, 0, za, sa, zb, sb, inverse, unit, first, magic, low, high);
+  const s1 = sum_part(x, y, 1, za, sa, zb, sb, inverse, unit, first, magic, low, high);
+  const s2 = sum_part(x, y, 2, za, sa, zb, sb, inverse, unit, first, magic, low, high);
+  const s3 = sum_part(x, y, 3, za, sa, zb, sb, inverse, unit, first, magic, low, high);
+  return i8x16.add(joined_parts(s0, s1, s2, s3, bytes, words), back);
+}
+
 /**
  * out[i] = clamp(nearbyint(((a[i] - aZero) * aScale + (b[i] - bZero) * bScale) * inverseScale) + zeroPoint, min, max), in
  * floats and without fused multiply-add.
@@ -53,62 +95,113 @@ export function qu8_add(
   a: usize, b: usize, n: usize, aScale: f32, aZero: i32, bScale: f32, bZero: i32, inverseScale: f32,
   zeroPoint: i32, min: i32, max: i32, out: usize,
 ): void {
-  const sa = f32x4.splat(aScale), za = i32x4.splat(aZero), sb = f32x4.splat(bScale), zb = i32x4.splat(bZero);
-  const inverse = f32x4.splat(inverseScale);
-  const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max);
-  for (let left = <i32>n; left > 0; left -= 16) {
-    const x = v128.load(a), y = v128.load(b);
-    let p = i16x8.extend_low_i8x16_u(x), q = i16x8.extend_low_i8x16_u(y);
-    const r0 = f32x4.add(dequantize_lanes(i32x4.extend_low_i16x8_u(p), za, sa), dequantize_lanes(i32x4.extend_low_i16x8_u(q), zb, sb));
-    const r1 = f32x4.add(dequantize_lanes(i32x4.extend_high_i16x8_u(p), za, sa), dequantize_lanes(i32x4.extend_high_i16x8_u(q), zb, sb));
-    const lo = i16x8.narrow_i32x4_s(round_lanes(f32x4.mul(r0, inverse), low, bias), round_lanes(f32x4.mul(r1, inverse), low, bias));
-    p = i16x8.extend_high_i8x16_u(x);
-    q = i16x8.extend_high_i8x16_u(y);
-    const r2 = f32x4.add(dequantize_lanes(i32x4.extend_low_i16x8_u(p), za, sa), dequantize_lanes(i32x4.extend_low_i16x8_u(q), zb, sb));
-    const r3 = f32x4.add(dequantize_lanes(i32x4.extend_high_i16x8_u(p), za, sa), dequantize_lanes(i32x4.extend_high_i16x8_u(q), zb, sb));
-    const hi = i16x8.narrow_i32x4_s(round_lanes(f32x4.mul(r2, inverse), low, bias), round_lanes(f32x4.mul(r3, inverse), low, bias));
-    store_u8_lanes(out, i8x16.min_u(i8x16.narrow_i16x8_u(lo, hi), high), left);
-    a += 16;
-    b += 16;
-    out += 16;
+  const sa = f32x4.splat(aScale), za = f32x4.splat(UNIT + <f32>aZero), sb = f32x4.splat(bScale), zb = f32x4.splat(UNIT + <f32>bZero);
+  const inverse = f32x4.splat(inverseScale), unit = unit_float(), first = first_bytes_mask(), magic = magic_float();
+  const low = low_bits(min, zeroPoint), high = low_bits(max, zeroPoint), back = i8x16.splat(<i8>zeroPoint);
+  const bytes = even_bytes_mask(), words = even_words_mask();
+  let left = <i32>n;
+  for (; left >= 32; left -= 32, a += 32, b += 32, out += 32) {
+    const x0 = v128.load(a), x1 = v128.load(a, 16), y0 = v128.load(b), y1 = v128.load(b, 16);
+    v128.store(out, sums(x0, y0, za, sa, zb, sb, inverse, unit, first, magic, low, high, bytes, words, back));
+    v128.store(out, sums(x1, y1, za, sa, zb, sb, inverse, unit, first, magic, low, high, bytes, words, back), 16);
+  }
+  for (; left > 0; left -= 16, a += 16, b += 16, out += 16) {
+    const sum = sums(v128.load(a), v128.load(b), za, sa, zb, sb, inverse, unit, first, magic, low, high, bytes, words, back);
+    store_u8_lanes(out, sum, left);
   }
 }
 
-/** Product of two widened halves less their zero points, requantized. */
 // @ts-ignore: decorator
 @inline
-function multiplied(a: v128, b: v128, multiplier: v128, low: v128, bias: v128): v128 {
-  return i16x8.narrow_i32x4_s(
-    requantize_lanes(i32x4.extmul_low_i16x8_s(a, b), multiplier, low, bias),
-    requantize_lanes(i32x4.extmul_high_i16x8_s(a, b), multiplier, low, bias),
-  );
+function product_part(
+  x: v128, y: v128, k: i32, za: v128, zb: v128, multiplier: v128, unit: v128, first: v128, magic: v128, low: v128, high: v128,
+): v128 {
+  // The product of two integers of nine bits is exact.
+  const a = f32x4.sub(raised_part(x, k, unit, first), za), b = f32x4.sub(raised_part(y, k, unit, first), zb);
+  return clamped_bits(f32x4.mul(f32x4.mul(a, b), multiplier), magic, low, high);
+}
+
+// @ts-ignore: decorator
+@inline
+function products(
+  x: v128, y: v128, za: v128, zb: v128, multiplier: v128, unit: v128, first: v128, magic: v128, low: v128, high: v128,
+  bytes: v128, words: v128, back: v128,
+): v128 {
+  const p0 = product_part(x, y, 0, za, zb, multiplier, unit, first, magic, low, high);
+  const p1 = product_part(x, y, 1, za, zb, multiplier, unit, first, magic, low, high);
+  const p2 = product_part(x, y, 2, za, zb, multiplier, unit, first, magic, low, high);
+  const p3 = product_part(x, y, 3, za, zb, multiplier, unit, first, magic, low, high);
+  return i8x16.add(joined_parts(p0, p1, p2, p3, bytes, words), back);
 }
 
 /** out[i] = clamp(nearbyint((a[i] - aZero) * (b[i] - bZero) * multiplier) + zeroPoint, min, max), the product rounded to a float once. */
 export function qu8_mul(
   a: usize, b: usize, n: usize, aZero: i32, bZero: i32, multiplier: f32, zeroPoint: i32, min: i32, max: i32, out: usize,
 ): void {
-  const za = i16x8.splat(<i16>aZero), zb = i16x8.splat(<i16>bZero), m = f32x4.splat(multiplier);
-  const low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), high = i8x16.splat(<i8>max);
-  for (let left = <i32>n; left > 0; left -= 16) {
-    const x = v128.load(a), y = v128.load(b);
-    const lo = multiplied(i16x8.sub(i16x8.extend_low_i8x16_u(x), za), i16x8.sub(i16x8.extend_low_i8x16_u(y), zb), m, low, bias);
-    const hi = multiplied(i16x8.sub(i16x8.extend_high_i8x16_u(x), za), i16x8.sub(i16x8.extend_high_i8x16_u(y), zb), m, low, bias);
-    store_u8_lanes(out, i8x16.min_u(i8x16.narrow_i16x8_u(lo, hi), high), left);
-    a += 16;
-    b += 16;
-    out += 16;
+  const za = f32x4.splat(UNIT + <f32>aZero), zb = f32x4.splat(UNIT + <f32>bZero), m = f32x4.splat(multiplier);
+  const unit = unit_float(), first = first_bytes_mask(), magic = magic_float();
+  const low = low_bits(min, zeroPoint), high = low_bits(max, zeroPoint), back = i8x16.splat(<i8>zeroPoint);
+  const bytes = even_bytes_mask(), words = even_words_mask();
+  let left = <i32>n;
+  for (; left >= 32; left -= 32, a += 32, b += 32, out += 32) {
+    const x0 = v128.load(a), x1 = v128.load(a, 16), y0 = v128.load(b), y1 = v128.load(b, 16);
+    v128.store(out, products(x0, y0, za, zb, m, unit, first, magic, low, high, bytes, words, back));
+    v128.store(out, products(x1, y1, za, zb, m, unit, first, magic, low, high, bytes, words, back), 16);
+  }
+  for (; left > 0; left -= 16, a += 16, b += 16, out += 16) {
+    store_u8_lanes(out, products(v128.load(a), v128.load(b), za, zb, m, unit, first, magic, low, high, bytes, words, back), left);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function requantized_part(x: v128, k: i32, zero: v128, multiplier: v128, unit: v128, first: v128, magic: v128): v128 {
+  return f32x4.add(numbers(x, k, zero, multiplier, unit, first), magic);
+}
+
+// @ts-ignore: decorator
+@inline
+function requantized(
+  x: v128, zero: v128, multiplier: v128, unit: v128, first: v128, magic: v128, up: v128, least: v128, bytes: v128, words: v128,
+): v128 {
+  const x0 = requantized_part(x, 0, zero, multiplier, unit, first, magic), x1 = requantized_part(x, 1, zero, multiplier, unit, first, magic);
+  const x2 = requantized_part(x, 2, zero, multiplier, unit, first, magic), x3 = requantized_part(x, 3, zero, multiplier, unit, first, magic);
+  return clamped_parts(x0, x1, x2, x3, up, least, bytes, words);
+}
+
+/**
+ * Rows [begin, end) of `bytes` bytes: clamp(nearbyint((x - zero) * multiplier) + zeroPoint, 0, 255), for multipliers below 120. Reads whole
+ * vectors.
+ */
+export function qu8_requantize_rows(
+  begin: i32, end: i32, x: usize, rowStride: usize, bytes: i32, zero: i32, multiplier: f32, zeroPoint: i32, out: usize, outStride: usize,
+): void {
+  const z = f32x4.splat(UNIT + <f32>zero), m = f32x4.splat(multiplier), up = rise(255, zeroPoint), least = floor(0, 255);
+  const unit = unit_float(), first = first_bytes_mask(), magic = magic_float(), even = even_bytes_mask(), words = even_words_mask();
+  for (let row = begin; row < end; row++) {
+    let from = x + <usize>row * rowStride, to = out + <usize>row * outStride;
+    let left = bytes;
+    for (; left >= 32; left -= 32, from += 32, to += 32) {
+      const x0 = v128.load(from), x1 = v128.load(from, 16);
+      v128.store(to, requantized(x0, z, m, unit, first, magic, up, least, even, words));
+      v128.store(to, requantized(x1, z, m, unit, first, magic, up, least, even, words), 16);
+    }
+    for (; left > 0; left -= 16, from += 16, to += 16) {
+      store_u8_lanes(to, requantized(v128.load(from), z, m, unit, first, magic, up, least, even, words), left);
+    }
   }
 }
 
 /** out[i] = clamp(x[i], min, max). */
 export function u8_clamp(x: usize, n: usize, min: i32, max: i32, out: usize): void {
   const lo = i8x16.splat(<i8>min), hi = i8x16.splat(<i8>max);
-  for (let left = <i32>n; left > 0; left -= 16) {
-    store_u8_lanes(out, i8x16.min_u(i8x16.max_u(v128.load(x), lo), hi), left);
-    x += 16;
-    out += 16;
+  let left = <i32>n;
+  for (; left >= 32; left -= 32, x += 32, out += 32) {
+    const x0 = v128.load(x), x1 = v128.load(x, 16);
+    v128.store(out, i8x16.min_u(i8x16.max_u(x0, lo), hi));
+    v128.store(out, i8x16.min_u(i8x16.max_u(x1, lo), hi), 16);
   }
+  for (; left > 0; left -= 16, x += 16, out += 16) store_u8_lanes(out, i8x16.min_u(i8x16.max_u(v128.load(x), lo), hi), left);
 }
 
 /** Copies rows [begin, end) of `bytes` bytes. */

@@ -5,7 +5,30 @@ import { bias_bits, low_bits, requantize_lanes, round_lanes, store_u8_half, stor
 
 /** out[c] = largest byte of channel c in the window. */
 function u8_window_max(input: usize, height: i32, width: i32, rowStride: usize, pixelStride: usize, channels: i32, out: usize): void {
-  for (let c = 0; c < channels; c += 16) {
+  let c = 0;
+  for (; c + 32 <= channels; c += 32) {
+    let low = i8x16.splat(0), high = low;
+    let line = input + c;
+    for (let h = 0; h < height; h++) {
+      let p = line;
+      let w = width;
+      for (; w >= 3; w -= 3) {
+        const q = p + pixelStride, r = q + pixelStride;
+        low = i8x16.max_u(i8x16.max_u(low, v128.load(p)), i8x16.max_u(v128.load(q), v128.load(r)));
+        high = i8x16.max_u(i8x16.max_u(high, v128.load(p, 16)), i8x16.max_u(v128.load(q, 16), v128.load(r, 16)));
+        p = r + pixelStride;
+      }
+      for (; w > 0; w--) {
+        low = i8x16.max_u(low, v128.load(p));
+        high = i8x16.max_u(high, v128.load(p, 16));
+        p += pixelStride;
+      }
+      line += rowStride;
+    }
+    v128.store(out + c, low);
+    v128.store(out + c, high, 16);
+  }
+  for (; c < channels; c += 16) {
     let best = i8x16.splat(0);
     let line = input + c;
     for (let h = 0; h < height; h++) {

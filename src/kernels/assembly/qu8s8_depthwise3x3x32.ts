@@ -1,44 +1,10 @@
+import {
+  back, blend, clamped_parts, even_bytes, even_bytes_mask, even_words, even_words_mask, floor, magic_float, odd_bytes, odd_words, rise,
+} from "./bytes";
 import { dot_s8 } from "./qu8s8_tile";
 
 // Depthwise 3×3 convolution as in qu8s8_depthwise3x3, 32 channels at a time in halves of 16 that take the same steps, for hosts
-// that fuse such pairs into vectors of 32 bytes. These shuffle no bytes, but shift and blend them: lane j of vector k holds the
-// taps of channel 4j + k.
-
-/** What 1.5 · 2^23 (see requantize.ts) is as bits, then the masks of even bytes and of even 16-bit lanes. */
-const TABLE: usize = memory.data<i32>([0x4B400000, 0x00FF00FF, 0x0000FFFF]);
-
-// @ts-ignore: decorator
-@inline
-function blend(a: v128, b: v128, mask: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_laneselect(a, b, mask);
-  return unreachable();
-}
-
-/** Even bytes of two vectors, in turns. */
-// @ts-ignore: decorator
-@inline
-function even_bytes(a: v128, b: v128, mask: v128): v128 {
-  return blend(a, i16x8.shl(b, 8), mask);
-}
-
-// @ts-ignore: decorator
-@inline
-function odd_bytes(a: v128, b: v128, mask: v128): v128 {
-  return blend(i16x8.shr_u(a, 8), b, mask);
-}
-
-/** Even 16-bit lanes of two vectors, in turns. */
-// @ts-ignore: decorator
-@inline
-function even_words(a: v128, b: v128, mask: v128): v128 {
-  return blend(a, i32x4.shl(b, 16), mask);
-}
-
-// @ts-ignore: decorator
-@inline
-function odd_words(a: v128, b: v128, mask: v128): v128 {
-  return blend(i32x4.shr_u(a, 16), b, mask);
-}
+// that fuse such pairs into vectors of 32 bytes (see bytes.ts): lane j of vector k holds the taps of channel 4j + k.
 
 /**
  * One vector of sums over three columns, its floats rounded in place. `at` is where the half's weights stand in the panel, `lane`
@@ -54,16 +20,6 @@ function rounded(p: usize, lane: usize, at: usize, scale: usize, a: v128, b: v12
 }
 
 /**
- * Integers in the low halves of the lanes of two vectors, as 16-bit lanes in turns and with their clamps at the ends of the range: `up`
- * takes the upper one to the largest, where `least` is the lower one.
- */
-// @ts-ignore: decorator
-@inline
-function clamped(x: v128, y: v128, up: v128, least: v128, words: v128): v128 {
-  return i16x8.max_s(i16x8.add_sat_s(even_words(x, y, words), up), least);
-}
-
-/**
  * Stride 1: `qu8s8_depthwise3x3_u8` for at least 32 channels, with panels of 32 whose last takes channels of the one before
  * where it would not be full. They hold vectors as above: i32 bias[32]; for the rows of a pair, s8 weights[3 columns][32][4]; f32 scale[32],
  * which keeps every product with it within 16 bits.
@@ -73,10 +29,8 @@ export function qu8s8_depthwise3x3x32_u8(
   top: i32, left: i32, pairs: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize,
   zeroPoint: i32, min: i32, max: i32,
 ): void {
-  const magic = i32x4.splat(load<i32>(TABLE)), bytes = i32x4.splat(load<i32>(TABLE, 4)), words = i32x4.splat(load<i32>(TABLE, 8));
-  const outside = i8x16.splat(<i8>edge);
-  const rise = 0x7FFF - max + zeroPoint;
-  const up = i16x8.splat(<i16>rise), least = i16x8.splat(<i16>(min - zeroPoint + rise)), back = i8x16.splat(<i8>(max + 1));
+  const magic = magic_float(), bytes = even_bytes_mask(), words = even_words_mask(), outside = i8x16.splat(<i8>edge);
+  const up = rise(max, zeroPoint), least = floor(min, max), offset = back(max);
   const outLine = <usize>outWidth * channels, start = 0 - left, first = start + 2, last = first + outWidth;
   for (let unit = begin; unit < end; unit++) {
     const n = unit / pairs;
@@ -158,20 +112,20 @@ export function qu8s8_depthwise3x3x32_u8(
         const r10 = rounded(p, 32, 128, 896, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 896, a11, b11, c11, magic);
         const r20 = rounded(p, 64, 128, 896, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 896, a21, b21, c21, magic);
         const r30 = rounded(p, 96, 128, 896, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 896, a31, b31, c31, magic);
-        const r0 = even_bytes(clamped(r00, r20, up, least, words), clamped(r10, r30, up, least, words), bytes);
-        const r1 = even_bytes(clamped(r01, r21, up, least, words), clamped(r11, r31, up, least, words), bytes);
-        v128.store(to, i8x16.add(r0, back));
-        v128.store(to, i8x16.add(r1, back), 16);
+        const r0 = clamped_parts(r00, r10, r20, r30, up, least, bytes, words);
+        const r1 = clamped_parts(r01, r11, r21, r31, up, least, bytes, words);
+        v128.store(to, i8x16.add(r0, offset));
+        v128.store(to, i8x16.add(r1, offset), 16);
         if (both) {
           const lower = to + outLine;
           const s00 = rounded(p, 0, 512, 896, a00, b00, c00, magic), s01 = rounded(p, 16, 512, 896, a01, b01, c01, magic);
           const s10 = rounded(p, 32, 512, 896, a10, b10, c10, magic), s11 = rounded(p, 48, 512, 896, a11, b11, c11, magic);
           const s20 = rounded(p, 64, 512, 896, a20, b20, c20, magic), s21 = rounded(p, 80, 512, 896, a21, b21, c21, magic);
           const s30 = rounded(p, 96, 512, 896, a30, b30, c30, magic), s31 = rounded(p, 112, 512, 896, a31, b31, c31, magic);
-          const s0 = even_bytes(clamped(s00, s20, up, least, words), clamped(s10, s30, up, least, words), bytes);
-          const s1 = even_bytes(clamped(s01, s21, up, least, words), clamped(s11, s31, up, least, words), bytes);
-          v128.store(lower, i8x16.add(s0, back));
-          v128.store(lower, i8x16.add(s1, back), 16);
+          const s0 = clamped_parts(s00, s10, s20, s30, up, least, bytes, words);
+          const s1 = clamped_parts(s01, s11, s21, s31, up, least, bytes, words);
+          v128.store(lower, i8x16.add(s0, offset));
+          v128.store(lower, i8x16.add(s1, offset), 16);
         }
         to += channels;
         a00 = b00;
@@ -200,10 +154,8 @@ export function qu8s8_depthwise3x3s2x32_u8(
   begin: i32, end: i32, input: usize, padding: usize, edge: i32, height: i32, width: i32, line: usize, image: usize, pixel: usize,
   top: i32, left: i32, outHeight: i32, outWidth: i32, channels: i32, panels: usize, out: usize, zeroPoint: i32, min: i32, max: i32,
 ): void {
-  const magic = i32x4.splat(load<i32>(TABLE)), bytes = i32x4.splat(load<i32>(TABLE, 4)), words = i32x4.splat(load<i32>(TABLE, 8));
-  const outside = i8x16.splat(<i8>edge);
-  const rise = 0x7FFF - max + zeroPoint;
-  const up = i16x8.splat(<i16>rise), least = i16x8.splat(<i16>(min - zeroPoint + rise)), back = i8x16.splat(<i8>(max + 1));
+  const magic = magic_float(), bytes = even_bytes_mask(), words = even_words_mask(), outside = i8x16.splat(<i8>edge);
+  const up = rise(max, zeroPoint), least = floor(min, max), offset = back(max);
   const start = 0 - left, last = start + 1 + 2 * outWidth;
   for (let unit = begin; unit < end; unit++) {
     const n = unit / outHeight;
@@ -273,10 +225,10 @@ export function qu8s8_depthwise3x3s2x32_u8(
         const r10 = rounded(p, 32, 128, 512, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 512, a11, b11, c11, magic);
         const r20 = rounded(p, 64, 128, 512, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 512, a21, b21, c21, magic);
         const r30 = rounded(p, 96, 128, 512, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 512, a31, b31, c31, magic);
-        const r0 = even_bytes(clamped(r00, r20, up, least, words), clamped(r10, r30, up, least, words), bytes);
-        const r1 = even_bytes(clamped(r01, r21, up, least, words), clamped(r11, r31, up, least, words), bytes);
-        v128.store(to, i8x16.add(r0, back));
-        v128.store(to, i8x16.add(r1, back), 16);
+        const r0 = clamped_parts(r00, r10, r20, r30, up, least, bytes, words);
+        const r1 = clamped_parts(r01, r11, r21, r31, up, least, bytes, words);
+        v128.store(to, i8x16.add(r0, offset));
+        v128.store(to, i8x16.add(r1, offset), 16);
         to += channels;
         a00 = c00;
         a01 = c01;

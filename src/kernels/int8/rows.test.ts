@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { roundHalfEven } from '../../core/math.ts';
 import { createEngine, supportedBuilds } from '../engine.ts';
 import { referenceQuantizePlanes, referenceStageLines } from '../reference/int8_rows.ts';
 
@@ -47,7 +48,7 @@ describe.each(builds)('rows of bytes (%s)', (build) => {
     seed: fc.nat(1000),
   });
 
-  it('copies and looks up rows with gaps, which stay as they are', () => {
+  it('copies, looks up and requantizes rows with gaps, which stay as they are', () => {
     fc.assert(
       fc.property(rowCases, ({ rows, width, gap, outGap, cut, seed }) => {
         const stride = width + gap;
@@ -71,6 +72,28 @@ describe.each(builds)('rows of bytes (%s)', (build) => {
           kernels.u8_lookup_rows(begin, end, from, stride, width, entries, to, outStride);
         });
         expect(found).toEqual(expected((v) => table[v]));
+        const multiplier = Math.fround([0.37, 1, 0.5, 119][seed % 4]);
+        const [zero, zeroPoint] = [table[0], table[1]];
+        const moved = run(x, rows * outStride, rows, at, (begin, end, from, to) =>
+          kernels.qu8_requantize_rows(
+            begin,
+            end,
+            from,
+            stride,
+            width,
+            zero,
+            multiplier,
+            zeroPoint,
+            to,
+            outStride,
+          ),
+        );
+        expect(moved).toEqual(
+          expected((v) => {
+            const q = roundHalfEven(Math.fround((v - zero) * multiplier)) + zeroPoint;
+            return Math.min(Math.max(q, 0), 255);
+          }),
+        );
       }),
       { numRuns: 150 },
     );

@@ -1,4 +1,4 @@
-import { product } from '../../../../core/math.ts';
+import { product, roundHalfEven } from '../../../../core/math.ts';
 import { Node } from '../../../../fx/node.ts';
 import { buildLookupTable } from '../../../../kernels/int8/elementwise.ts';
 import { inverseScale } from '../../../../kernels/int8/quantize.ts';
@@ -17,7 +17,7 @@ import { Tensor } from '../../../../tensor/tensor.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { inLayout } from '../../copy.ts';
 import type { Block } from '../../memory.ts';
-import type { KernelCall } from '../../step.ts';
+import type { CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
 import {
@@ -27,6 +27,7 @@ import {
   elementwise,
   isActivation,
   pixelLayout,
+  type Unsigned,
   unsignedQParams,
   unsignedValue,
 } from './layout.ts';
@@ -198,15 +199,44 @@ const perChannel: LoweringRule = (node, builder) => {
 /** One slope or one per channel. */
 const prelu: LoweringRule = (node, builder) => unary(node, builder) || perChannel(node, builder);
 
-/** The table that turns integers of one quantization into those of another; null where they are the same. */
-function requantization(x: Value, output: Value, builder: PlanBuilder): Block | null {
-  const from = unsignedQParams(x);
+/** Beyond it, the kernel's integers would leave 16 bits. */
+const LARGEST_MULTIPLIER = 120;
+
+/**
+ * The multiplier that turns integers of one quantization into those of another, rounding once; null where no such product
+ * gives what dequantizing and quantizing gives, for every one of the 256.
+ */
+function directMultiplier(table: Uint8Array, from: Unsigned, to: Unsigned): number | null {
+  const multiplier = Math.fround(Math.fround(from.scale) * inverseScale('jit.Program', to.scale));
+  const same = table.every((q, i) => {
+    const rounded = roundHalfEven(Math.fround((i - from.zeroPoint) * multiplier)) + to.zeroPoint;
+    return q === Math.min(Math.max(rounded, 0), 255);
+  });
+  return same && multiplier < LARGEST_MULTIPLIER ? multiplier : null;
+}
+
+/** The call that copies rows of a part to their places in a joint, requantized where their parameters differ. */
+function partCall(
+  part: Value,
+  output: Value,
+  rows: number,
+  source: readonly CallArg[],
+  target: readonly CallArg[],
+  builder: PlanBuilder,
+): KernelCall {
+  const from = unsignedQParams(part);
   const to = unsignedQParams(output);
-  if (from.scale === to.scale && from.zeroPoint === to.zeroPoint) return null;
-  return tableBlock(
-    buildLookupTable((v) => v, from, to, false),
-    builder,
-  );
+  const work = { units: rows, grain: 16 };
+  if (from.scale === to.scale && from.zeroPoint === to.zeroPoint)
+    return { kernel: 'u8_copy_rows', args: [...source, ...target], ...work };
+  const table = buildLookupTable((v) => v, from, to, false);
+  const multiplier = directMultiplier(table, from, to);
+  if (multiplier === null) {
+    const args = [...source, { block: tableBlock(table, builder), offset: 0 }, ...target];
+    return { kernel: 'u8_lookup_rows', args, ...work };
+  }
+  const args = [...source, from.zeroPoint, multiplier, to.zeroPoint, ...target];
+  return { kernel: 'qu8_requantize_rows', args, ...work };
 }
 
 /**
@@ -231,7 +261,7 @@ function rowStride({ shape, strides }: Value, order: readonly number[], at: numb
   return distance || step;
 }
 
-/** Parts side by side along a dimension: rows of each are copied, or requantized by a table, to their places. */
+/** Parts side by side along a dimension: rows of each are copied, or requantized, to their places. */
 function join(node: Node, builder: PlanBuilder, args: readonly Node[], dim: number): boolean {
   const meta = builder.meta(node);
   const { shape } = meta;
@@ -271,10 +301,7 @@ function join(node: Node, builder: PlanBuilder, args: readonly Node[], dim: numb
     const source = ['begin', 'end', addressOf(part), rowStride(part, order, at) as number, bytes] as const;
     const target = [addressOf(output, offset), rowBytes] as const;
     offset += bytes;
-    const table = requantization(part, output, builder);
-    if (!table) return { kernel: 'u8_copy_rows', args: [...source, ...target], units: rows, grain: 16 };
-    const args = [...source, { block: table, offset: 0 }, ...target];
-    return { kernel: 'u8_lookup_rows', args, units: rows, grain: 16 };
+    return partCall(part, output, rows, source, target, builder);
   });
   builder.kernels(node, calls, { op: node.targetName });
   builder.bind(node, output);
