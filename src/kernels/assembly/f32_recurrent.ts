@@ -1,97 +1,41 @@
-// The element-wise half of recurrent steps. Exponentials are computed in double precision, two at a time, operation by
-// operation as the float implementation in TypeScript does, so that both give the same bits.
+import { loadLanes, storeLanes, storePair } from "./f32_simd";
+import { sigmoid, tanh } from "./f32_sigmoid";
 
-/** 2^k of whole doubles in −1023..1023; 0 for −1023. */
-// @ts-ignore: decorator
-@inline
-function power(k: v128): v128 {
-  const bounded = f64x2.max(k, f64x2.splat(-1023));
-  const whole = i64x2.extend_low_i32x4_s(i32x4.trunc_sat_f64x2_s_zero(bounded));
-  return i64x2.shl(i64x2.add(whole, i64x2.splat(1023)), 52);
-}
+// The element-wise half of recurrent steps.
 
-// @ts-ignore: decorator
-@inline
-function bounded(x: v128, low: f64, high: f64): v128 {
-  return f64x2.min(f64x2.max(x, f64x2.splat(low)), f64x2.splat(high));
-}
-
-/** The nearest whole number to x · log2 e. */
-// @ts-ignore: decorator
-@inline
-function wholes(x: v128): v128 {
-  const magic = f64x2.splat(6755399441055744);
-  return f64x2.sub(f64x2.add(f64x2.mul(x, f64x2.splat(Math.LOG2E)), magic), magic);
-}
-
-/** r⁴ · (terms 4 to 9 of e^r). */
-// @ts-ignore: decorator
-@inline
-function highTerms(r: v128, r2: v128): v128 {
-  const r4 = f64x2.mul(r2, r2);
-  const middle = f64x2.add(
-    f64x2.add(f64x2.splat(1.0 / 24.0), f64x2.mul(r, f64x2.splat(1.0 / 120.0))),
-    f64x2.mul(r2, f64x2.add(f64x2.splat(1.0 / 720.0), f64x2.mul(r, f64x2.splat(1.0 / 5040.0)))),
-  );
-  const high = f64x2.add(f64x2.splat(1.0 / 40320.0), f64x2.mul(r, f64x2.splat(1.0 / 362880.0)));
-  return f64x2.mul(r4, f64x2.add(middle, f64x2.mul(r4, high)));
-}
-
-/** r² · (1/2 + r/6). */
-// @ts-ignore: decorator
-@inline
-function lowTerms(r: v128, r2: v128): v128 {
-  return f64x2.mul(r2, f64x2.add(f64x2.splat(1.0 / 2.0), f64x2.mul(r, f64x2.splat(1.0 / 6.0))));
-}
-
-/** 1 / (1 + e^−x). */
-// @ts-ignore: decorator
-@inline
-function sigmoid(x: v128): v128 {
-  const y = bounded(f64x2.neg(x), -740, 709);
-  const k = wholes(y);
-  const r = f64x2.sub(y, f64x2.mul(k, f64x2.splat(Math.LN2)));
-  const r2 = f64x2.mul(r, r);
-  const low = f64x2.add(f64x2.add(f64x2.splat(1), r), lowTerms(r, r2));
-  const e = f64x2.mul(f64x2.add(low, highTerms(r, r2)), power(k));
-  return f64x2.div(f64x2.splat(1), f64x2.add(f64x2.splat(1), e));
-}
-
-/** (e^2x − 1) / (e^2x + 1), with e^2x − 1 summed without its leading 1. */
-// @ts-ignore: decorator
-@inline
-function tanh(x: v128): v128 {
-  const y = bounded(f64x2.mul(f64x2.splat(2), x), -40, 40);
-  const k = wholes(y);
-  const r = f64x2.sub(y, f64x2.mul(k, f64x2.splat(Math.LN2)));
-  const r2 = f64x2.mul(r, r);
-  const low = f64x2.add(r, lowTerms(r, r2));
-  const p = power(k);
-  const minusOne = f64x2.add(f64x2.mul(f64x2.add(low, highTerms(r, r2)), p), f64x2.sub(p, f64x2.splat(1)));
-  return f64x2.div(minusOne, f64x2.add(minusOne, f64x2.splat(2)));
-}
-
-/** Two floats as doubles. */
-// @ts-ignore: decorator
-@inline
-function pair(p: usize): v128 {
-  return f64x2.promote_low_f32x4(v128.load64_zero(p));
-}
-
-/** The sum of two pairs of floats, rounded to floats, as doubles. */
+/** The sum of two vectors. */
 // @ts-ignore: decorator
 @inline
 function sum(p: usize, q: usize): v128 {
-  return f64x2.promote_low_f32x4(f32x4.add(v128.load64_zero(p), v128.load64_zero(q)));
+  return f32x4.add(v128.load(p), v128.load(q));
 }
 
-/** Stores two doubles as floats; one of them at the end of an odd row. */
+/** The first `n` lanes of a vector. */
 // @ts-ignore: decorator
 @inline
-function storePair(p: usize, x: v128, both: bool): void {
-  const y = f32x4.demote_f64x2_zero(x);
-  if (both) v128.store64_lane(p, y, 0);
-  else v128.store32_lane(p, y, 0);
+function lanes(p: usize, n: i32): v128 {
+  return n >= 4 ? v128.load(p) : loadLanes(p, n);
+}
+
+/** {@link sum} of the first `n` lanes. */
+// @ts-ignore: decorator
+@inline
+function sumOf(p: usize, q: usize, n: i32): v128 {
+  return f32x4.add(lanes(p, n), lanes(q, n));
+}
+
+// @ts-ignore: decorator
+@inline
+function storeFirst(p: usize, x: v128, n: i32): void {
+  if (n >= 4) v128.store(p, x);
+  else storeLanes(p, x, n);
+}
+
+/** The next cell state of gates i, f, g and the one before. */
+// @ts-ignore: decorator
+@inline
+function cell(i: v128, f: v128, g: v128, before: v128): v128 {
+  return f32x4.add(f32x4.mul(sigmoid(f), before), f32x4.mul(sigmoid(i), tanh(g)));
 }
 
 /**
@@ -104,15 +48,31 @@ export function f32_lstm_pointwise(
 ): void {
   const gate = <usize>hidden << 2;
   for (let row = <usize>begin; row < <usize>end; row++) {
-    let p = a + row * aStride, q = b + row * bStride, before = c + row * cStride, out = h + row * hStride, after = next + row * nextStride;
-    for (let left = hidden; left > 0; left -= 2, p += 8, q += 8, before += 8, out += 8, after += 8) {
-      const kept = f64x2.mul(sigmoid(sum(p + gate, q + gate)), pair(before));
-      const state = f64x2.add(kept, f64x2.mul(sigmoid(sum(p, q)), tanh(sum(p + 2 * gate, q + 2 * gate))));
-      storePair(after, state, left > 1);
-      const rounded = f64x2.promote_low_f32x4(f32x4.demote_f64x2_zero(state));
-      storePair(out, f64x2.mul(sigmoid(sum(p + 3 * gate, q + 3 * gate)), tanh(rounded)), left > 1);
+    let i = a + row * aStride, j = b + row * bStride, before = c + row * cStride, out = h + row * hStride, after = next + row * nextStride;
+    let left = hidden;
+    for (; left >= 8; left -= 8, i += 32, j += 32, before += 32, out += 32, after += 32) {
+      const f = i + gate, g = f + gate, o = g + gate, F = j + gate, G = F + gate, O = G + gate;
+      const s = cell(sum(i, j), sum(f, F), sum(g, G), v128.load(before));
+      const t = cell(sum(i + 16, j + 16), sum(f + 16, F + 16), sum(g + 16, G + 16), v128.load(before, 16));
+      const y = f32x4.mul(sigmoid(sum(o, O)), tanh(s)), z = f32x4.mul(sigmoid(sum(o + 16, O + 16)), tanh(t));
+      storePair(after, s, t);
+      storePair(out, y, z);
+    }
+    for (; left > 0; left -= 4, i += 16, j += 16, before += 16, out += 16, after += 16) {
+      const f = i + gate, g = f + gate, o = g + gate, F = j + gate, G = F + gate, O = G + gate;
+      const s = cell(sumOf(i, j, left), sumOf(f, F, left), sumOf(g, G, left), lanes(before, left));
+      storeFirst(after, s, left);
+      storeFirst(out, f32x4.mul(sigmoid(sumOf(o, O, left)), tanh(s)), left);
     }
   }
+}
+
+/** The next state: n + z·(h − n), n = tanh(x + r·y). */
+// @ts-ignore: decorator
+@inline
+function blend(r: v128, z: v128, x: v128, y: v128, before: v128): v128 {
+  const candidate = tanh(f32x4.add(x, f32x4.mul(sigmoid(r), y)));
+  return f32x4.add(f32x4.mul(f32x4.sub(before, candidate), sigmoid(z)), candidate);
 }
 
 /**
@@ -125,11 +85,18 @@ export function f32_gru_pointwise(
   const gate = <usize>hidden << 2;
   for (let row = <usize>begin; row < <usize>end; row++) {
     let p = x + row * xStride, q = y + row * yStride, before = state + row * stateStride, out = next + row * nextStride;
-    for (let left = hidden; left > 0; left -= 2, p += 8, q += 8, before += 8, out += 8) {
-      const reset = sigmoid(f64x2.add(pair(p), pair(q)));
-      const update = sigmoid(f64x2.add(pair(p + gate), pair(q + gate)));
-      const candidate = tanh(f64x2.add(pair(p + 2 * gate), f64x2.mul(reset, pair(q + 2 * gate))));
-      storePair(out, f64x2.add(f64x2.mul(f64x2.sub(pair(before), candidate), update), candidate), left > 1);
+    let left = hidden;
+    for (; left >= 8; left -= 8, p += 32, q += 32, before += 32, out += 32) {
+      const z = p + gate, n = z + gate, Z = q + gate, N = Z + gate;
+      storePair(
+        out,
+        blend(sum(p, q), sum(z, Z), v128.load(n), v128.load(N), v128.load(before)),
+        blend(sum(p + 16, q + 16), sum(z + 16, Z + 16), v128.load(n, 16), v128.load(N, 16), v128.load(before, 16)),
+      );
+    }
+    for (; left > 0; left -= 4, p += 16, q += 16, before += 16, out += 16) {
+      const z = p + gate, n = z + gate, Z = q + gate, N = Z + gate;
+      storeFirst(out, blend(sumOf(p, q, left), sumOf(z, Z, left), lanes(n, left), lanes(N, left), lanes(before, left)), left);
     }
   }
 }

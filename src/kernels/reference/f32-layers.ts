@@ -68,3 +68,42 @@ export function referenceLogSoftmax(x: ArrayLike<number>, rows: number, columns:
   }
   return out;
 }
+
+const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** Obviously right twin of `lstmCellF32`: outputs and cell states. */
+export function referenceLstmCell(
+  gates: ArrayLike<number>,
+  cell: ArrayLike<number>,
+  rows: number,
+  hidden: number,
+): [number[], number[]] {
+  const [outputs, cells]: [number[], number[]] = [[], []];
+  for (let r = 0; r < rows; r++)
+    for (let j = 0; j < hidden; j++) {
+      const [i, f, g, o] = [0, 1, 2, 3].map((gate) => gates[(4 * r + gate) * hidden + j]);
+      const next = logistic(f) * cell[r * hidden + j] + logistic(i) * Math.tanh(g);
+      cells.push(next);
+      outputs.push(logistic(o) * Math.tanh(next));
+    }
+  return [outputs, cells];
+}
+
+/** Obviously right twin of `gruCellF32`. */
+export function referenceGruCell(
+  inputGates: ArrayLike<number>,
+  hiddenGates: ArrayLike<number>,
+  state: ArrayLike<number>,
+  rows: number,
+  hidden: number,
+): number[] {
+  const next: number[] = [];
+  for (let r = 0; r < rows; r++)
+    for (let j = 0; j < hidden; j++) {
+      const at = [0, 1, 2].map((gate) => (3 * r + gate) * hidden + j);
+      const [reset, update] = [0, 1].map((gate) => logistic(inputGates[at[gate]] + hiddenGates[at[gate]]));
+      const candidate = Math.tanh(inputGates[at[2]] + reset * hiddenGates[at[2]]);
+      next.push(candidate + update * (state[r * hidden + j] - candidate));
+    }
+  return next;
+}

@@ -20,27 +20,3 @@ export function expFloat32(x: number): number {
   const high = 1 / 40320 + r * (1 / 362880);
   return (low + r4 * (middle + r4 * high)) * POWERS[(k | 0) - LOWEST];
 }
-
-/** The logistic function to the precision of a float32 result. */
-export function sigmoidFloat32(x: number): number {
-  return 1 / (1 + expFloat32(-x));
-}
-
-/**
- * The hyperbolic tangent to the precision of a float32 result, small arguments included: (e²ˣ − 1) / (e²ˣ + 1), with
- * e²ˣ − 1 summed without its leading 1.
- */
-export function tanhFloat32(x: number): number {
-  // Beyond ±20 the result is ±1 to every digit, and the quotient would be infinite over infinite.
-  const y = Math.min(Math.max(2 * x, -40), 40);
-  const k = y * Math.LOG2E + 6755399441055744 - 6755399441055744;
-  const r = y - k * Math.LN2;
-  const r2 = r * r;
-  const r4 = r2 * r2;
-  const low = r + r2 * (1 / 2 + r * (1 / 6));
-  const middle = 1 / 24 + r * (1 / 120) + r2 * (1 / 720 + r * (1 / 5040));
-  const high = 1 / 40320 + r * (1 / 362880);
-  const power = POWERS[(k | 0) - LOWEST];
-  const minusOne = (low + r4 * (middle + r4 * high)) * power + (power - 1);
-  return minusOne / (minusOne + 2);
-}

@@ -1,7 +1,7 @@
 import { ShapeError } from '../../../core/errors.ts';
+import { gruCellF32, lstmCellF32 } from '../../../kernels/f32/recurrent.ts';
 import { formatShape } from '../../../tensor/shape.ts';
 import { Tensor } from '../../../tensor/tensor.ts';
-import { sigmoidFloat32, tanhFloat32 } from '../elementwise/exp.ts';
 import { allocateLike, requireFloat } from './channels-last.ts';
 
 /**
@@ -13,42 +13,23 @@ export function lstmPointwise(gates: Tensor, c: Tensor): [Tensor, Tensor] {
   const [batch, hidden] = checkState('lstmPointwise', 'gates', gates, c, 4);
   const g = gates.data;
   const before = c.data;
-  const h = allocateLike(g, batch * hidden);
-  const after = allocateLike(g, batch * hidden);
-  if (g instanceof Float32Array && before instanceof Float32Array) {
-    lstmFloat32(g, before, h as Float32Array, after as Float32Array, batch, hidden);
-  } else {
-    for (let n = 0, at = 0; n < batch; n++) {
-      let i = n * 4 * hidden;
-      for (let j = 0; j < hidden; j++, at++, i++) {
-        after[at] = sigmoid(g[i + hidden]) * before[at] + sigmoid(g[i]) * Math.tanh(g[i + 2 * hidden]);
-        h[at] = sigmoid(g[i + 3 * hidden]) * Math.tanh(after[at]);
-      }
-    }
-  }
-  return [
+  const results = (h: Tensor['storage'], after: Tensor['storage']): [Tensor, Tensor] => [
     new Tensor({ storage: h, shape: c.shape, dtype }),
     new Tensor({ storage: after, shape: c.shape, dtype }),
   ];
-}
-
-/** A loop of its own for float32, where exponentials of less precision do: they are most of a step's time. */
-function lstmFloat32(
-  g: Float32Array,
-  before: Float32Array,
-  h: Float32Array,
-  after: Float32Array,
-  batch: number,
-  hidden: number,
-): void {
+  if (g instanceof Float32Array && before instanceof Float32Array) {
+    return results(...lstmCellF32(g, before, batch, hidden));
+  }
+  const h = allocateLike(g, batch * hidden);
+  const after = allocateLike(g, batch * hidden);
   for (let n = 0, at = 0; n < batch; n++) {
     let i = n * 4 * hidden;
     for (let j = 0; j < hidden; j++, at++, i++) {
-      const kept = sigmoidFloat32(g[i + hidden]) * before[at];
-      after[at] = kept + sigmoidFloat32(g[i]) * tanhFloat32(g[i + 2 * hidden]);
-      h[at] = sigmoidFloat32(g[i + 3 * hidden]) * tanhFloat32(after[at]);
+      after[at] = sigmoid(g[i + hidden]) * before[at] + sigmoid(g[i]) * Math.tanh(g[i + 2 * hidden]);
+      h[at] = sigmoid(g[i + 3 * hidden]) * Math.tanh(after[at]);
     }
   }
+  return results(h, after);
 }
 
 /** Gradients of {@link lstmPointwise}: [gates, c]. Either output's gradient may be missing. */
@@ -101,41 +82,20 @@ export function gruPointwise(inputGates: Tensor, hiddenGates: Tensor, h: Tensor)
   const x = inputGates.data;
   const y = hiddenGates.data;
   const before = h.data;
-  const out = allocateLike(x, batch * hidden);
   if (x instanceof Float32Array && y instanceof Float32Array && before instanceof Float32Array) {
-    gruFloat32(x, y, before, out as Float32Array, batch, hidden);
-  } else {
-    for (let n = 0, at = 0; n < batch; n++) {
-      let i = n * 3 * hidden;
-      for (let j = 0; j < hidden; j++, at++, i++) {
-        const reset = sigmoid(x[i] + y[i]);
-        const update = sigmoid(x[i + hidden] + y[i + hidden]);
-        const candidate = Math.tanh(x[i + 2 * hidden] + reset * y[i + 2 * hidden]);
-        out[at] = (before[at] - candidate) * update + candidate;
-      }
-    }
+    return new Tensor({ storage: gruCellF32(x, y, before, batch, hidden), shape: h.shape, dtype });
   }
-  return new Tensor({ storage: out, shape: h.shape, dtype });
-}
-
-/** {@link lstmFloat32} of the GRU. */
-function gruFloat32(
-  x: Float32Array,
-  y: Float32Array,
-  before: Float32Array,
-  out: Float32Array,
-  batch: number,
-  hidden: number,
-): void {
+  const out = allocateLike(x, batch * hidden);
   for (let n = 0, at = 0; n < batch; n++) {
     let i = n * 3 * hidden;
     for (let j = 0; j < hidden; j++, at++, i++) {
-      const reset = sigmoidFloat32(x[i] + y[i]);
-      const update = sigmoidFloat32(x[i + hidden] + y[i + hidden]);
-      const candidate = tanhFloat32(x[i + 2 * hidden] + reset * y[i + 2 * hidden]);
+      const reset = sigmoid(x[i] + y[i]);
+      const update = sigmoid(x[i + hidden] + y[i + hidden]);
+      const candidate = Math.tanh(x[i + 2 * hidden] + reset * y[i + 2 * hidden]);
       out[at] = (before[at] - candidate) * update + candidate;
     }
   }
+  return new Tensor({ storage: out, shape: h.shape, dtype });
 }
 
 /** Gradients of {@link gruPointwise}: [inputGates, hiddenGates, h]. */

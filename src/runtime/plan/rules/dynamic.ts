@@ -1,5 +1,5 @@
 import { product } from '../../../core/math.ts';
-import { Node } from '../../../fx/node.ts';
+import type { Arg, Node } from '../../../fx/node.ts';
 import type { KernelExports } from '../../../kernels/engine.ts';
 import type { PanelFormat } from '../../../kernels/int8/panel-format.ts';
 import { chooseQuantizationParams } from '../../../kernels/int8/qparams.ts';
@@ -9,7 +9,7 @@ import { addressOf, type PlanBuilder } from '../builder.ts';
 import { inLayout } from '../copy.ts';
 import { placedAt } from '../memory.ts';
 import type { Address, KernelCall } from '../step.ts';
-import { isValue, type Meta, type Value } from '../value.ts';
+import type { Meta, Value } from '../value.ts';
 import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Floats whose range one part holds. */
@@ -118,9 +118,9 @@ function productOf(
  * with a float epilogue, whose panels take up the parameters of the input just before they are used.
  */
 const linearDynamic: LoweringRule = (node, builder) => {
-  const input = builder.resolve(node.args[0]);
+  const input = builder.tensor(node.args[0]);
   const layer = linearLayer(node, builder);
-  if (!isValue(input) || input.dtype !== 'float32' || layer === null) return false;
+  if (input?.dtype !== 'float32' || layer === null) return false;
   const n = product(input.shape);
   if (n === 0) return false;
   const x = inLayout(builder, node, input, contiguousStrides(input.shape));
@@ -151,19 +151,16 @@ function rowMajorMeta(meta: Meta): Meta {
 }
 
 /** A float32 matrix whose rows are contiguous, with any distance between them: address and distance in bytes. */
-function matrixRows(value: unknown): readonly [Address, number] | null {
-  if (!isValue(value) || value.dtype !== 'float32' || value.shape.length !== 2) return null;
+function matrixRows(arg: Arg, builder: PlanBuilder): readonly [Address, number] | null {
+  const value = builder.tensor(arg);
+  if (value?.dtype !== 'float32' || value.shape.length !== 2) return null;
   if (value.shape[1] > 1 && value.strides[1] !== 1) return null;
   return [addressOf(value), value.shape[0] > 1 ? 4 * value.strides[0] : 0];
 }
 
-/** Zeros to add to gates that are no sum. */
-function zeroRow(builder: PlanBuilder, floats: number): readonly [Address, number] {
-  const { heap } = builder.engine;
-  const block = builder.constants.get(`zeros ${floats}`, 4 * floats + 64, (ptr) => {
-    heap.f32.fill(0, ptr >> 2, (ptr >> 2) + floats + 16);
-  });
-  return [{ block, offset: 0 }, 0];
+/** A row to add to gates that are no sum: −0 leaves every number as it is. */
+function noGates(builder: PlanBuilder, floats: number): readonly [Address, number] {
+  return [builder.floats(`minus zeros ${floats}`, floats, () => new Float32Array(floats).fill(-0)), 0];
 }
 
 /** The element-wise half of an LSTM step, on gates that are the sum of two matrices. */
@@ -188,10 +185,10 @@ function lstmStep(
 }
 
 const lstmPointwise: LoweringRule = (node, builder) => {
-  const gates = matrixRows(builder.resolve(node.args[0]));
-  const state = matrixRows(builder.resolve(node.args[1]));
+  const gates = matrixRows(node.args[0], builder);
+  const state = matrixRows(node.args[1], builder);
   if (!gates || !state) return false;
-  lstmStep(node, builder, gates, zeroRow(builder, builder.value(node.args[0]).shape[1]), state);
+  lstmStep(node, builder, gates, noGates(builder, builder.value(node.args[0]).shape[1]), state);
   return true;
 };
 
@@ -201,15 +198,11 @@ const addedGates: LoweringRule = (node, builder) => {
   const [left, right, alpha] = node.args;
   if (node.users.size !== 1 || user.target !== 'lstmPointwise' || user.args[0] !== node || alpha !== 1)
     return false;
-  if (!(left instanceof Node) || !(right instanceof Node)) return false;
   const { shape } = builder.meta(node);
-  const sameShape = [left, right].every((arg) => {
-    const value = builder.resolve(arg);
-    return isValue(value) && value.shape.join() === shape.join();
-  });
-  const a = matrixRows(builder.resolve(left));
-  const b = matrixRows(builder.resolve(right));
-  const state = matrixRows(builder.resolve(user.args[1]));
+  const sameShape = [left, right].every((arg) => builder.tensor(arg)?.shape.join() === shape.join());
+  const a = matrixRows(left, builder);
+  const b = matrixRows(right, builder);
+  const state = matrixRows(user.args[1], builder);
   if (!sameShape || !a || !b || !state) return false;
   lstmStep(user, builder, a, b, state);
   builder.absorb(node);
@@ -217,7 +210,7 @@ const addedGates: LoweringRule = (node, builder) => {
 };
 
 const gruPointwise: LoweringRule = (node, builder) => {
-  const [x, y, state] = node.args.map((arg) => matrixRows(builder.resolve(arg)));
+  const [x, y, state] = node.args.map((arg) => matrixRows(arg, builder));
   if (!x || !y || !state) return false;
   const next = builder.allocateValue(rowMajorMeta(builder.meta(node)));
   const [rows, hidden] = next.shape;
