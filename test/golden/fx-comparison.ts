@@ -1,16 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
-import { fx, noGrad, quantization, Tensor } from '../../src/index.ts';
-import { crc32 } from '../../src/io/crc32.ts';
+import { type fx, noGrad, quantization, type Tensor } from '../../src/index.ts';
 import { inDoubles } from '../support/double-arithmetic.ts';
+import {
+  checksum,
+  IntegerRecorder,
+  type IntegerRow,
+  type ObserverRow,
+  observersOf as observersNamed,
+  placed,
+  sharing,
+  spelled,
+} from '../support/fx-rows.ts';
 import { noiseTensor } from '../support/hashed-weights.ts';
 
 const { ConvertCustomConfig, convertFx, FakeQuantizeBase, ObserverBase } = quantization;
-
-/** [observed node, its observer by first use, the users of the observed tensor, class, scale and zero point]. */
-type ObserverRow = [string, number, string[], string, [number, number] | null];
-/** [checksum of the integers, shape, scale, zero point]. */
-type IntegerRow = [number, number[], number, number];
 
 /** What `fx.py` writes for one model. */
 export interface Golden {
@@ -31,13 +35,8 @@ export function readGolden(name: string): Record<string, Golden> {
   return JSON.parse(readFileSync(new URL(`data/${name}.json`, import.meta.url), 'utf8'));
 }
 
-/** Our names of nodes as PyTorch spells them. */
-function spelled(name: string): string {
-  return name
-    .replace(/^quantized_/, '')
-    .replace(/^select/, 'getitem_1')
-    .replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
-}
+/** Our names of nodes as PyTorch spells them in models where a state of an LSTM is taken out of its results before. */
+const named = (name: string): string => spelled(name.replace(/^select/, 'getitem_1'));
 
 /** What an observer found, or what a fake-quantize rounds with. */
 function qparamsOf(observer: quantization.ObserverBase): [number, number] {
@@ -48,58 +47,7 @@ function qparamsOf(observer: quantization.ObserverBase): [number, number] {
 
 /** Where observers stand in a graph. */
 export function observersOf(prepared: fx.GraphModule<any, any>): ObserverRow[] {
-  const seen: unknown[] = [];
-  return prepared.graph.nodes.flatMap((node): ObserverRow[] => {
-    const observer = node.op === 'call_module' ? prepared.getSubmodule(node.targetName) : null;
-    if (!(observer instanceof ObserverBase)) return [];
-    if (!seen.includes(observer)) seen.push(observer);
-    const users = [...node.users].map((user) => spelled(user.name));
-    const source = spelled((node.args[0] as fx.Node).name);
-    const qparams = observer.isDynamic ? null : qparamsOf(observer);
-    return [[source, seen.indexOf(observer), users, observer.typeName, qparams]];
-  });
-}
-
-class Recorder extends fx.Interpreter {
-  readonly integers = new Map<string, IntegerRow>();
-  readonly #counts = new Map<string, number>();
-
-  /** Quantized operators by their name and how many of it ran before; other nodes by theirs. */
-  #nameOf(node: fx.Node): string {
-    if (!node.targetName.startsWith('quantized::')) return spelled(node.name);
-    const base = node.targetName.replace('quantized::', '').replace(/_scalar$/, '');
-    const count = this.#counts.get(base) ?? 0;
-    this.#counts.set(base, count + 1);
-    return `${base}#${count}`;
-  }
-
-  override runNode(node: fx.Node): unknown {
-    const result = super.runNode(node);
-    if (result instanceof Tensor && result.isQuantized) {
-      const row: IntegerRow = [
-        checksum(result.intRepr()),
-        [...result.shape],
-        result.qScale(),
-        result.qZeroPoint(),
-      ];
-      this.integers.set(this.#nameOf(node), row);
-    }
-    return result;
-  }
-}
-
-/** Groups of observed nodes that have one observer between them. */
-export function sharing(rows: readonly ObserverRow[]): string[] {
-  const groups = new Map<number, string[]>();
-  for (const [source, index] of rows) groups.set(index, [...(groups.get(index) ?? []), source]);
-  return [...groups.values()].map((g) => g.sort().join(' = ')).sort();
-}
-
-/** Observed node, class, users: one line each, in any order. */
-export function placed(rows: readonly ObserverRow[]): string[] {
-  return rows
-    .map(([source, , users, type]) => `${source} → ${type} → ${[...users].sort().join(', ')}`)
-    .sort();
+  return observersNamed(prepared, named, qparamsOf);
 }
 
 /** Observers whose parameters are not equal as float32 numbers: what was observed, and both parameters. */
@@ -122,20 +70,7 @@ function innerQParams(prepared: fx.GraphModule<any, any>): Golden['inner'] {
   );
 }
 
-/** Names under which `quantized::cat` keeps the parameters of its result; PyTorch's `cat` takes those of its first tensor. */
-function keysOfCats(converted: fx.GraphModule<any, any>): Set<string> {
-  const cats = converted.graph.nodes.filter((node) => node.target === 'quantized::cat');
-  return new Set(
-    cats.flatMap((node) => [node.args[1], node.args[2]].map((arg) => (arg as fx.Node).targetName)),
-  );
-}
-
 const sorted = (keys: Iterable<string>): string[] => [...keys].sort();
-
-function checksum(t: Tensor): number {
-  const { data } = t.contiguous();
-  return crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-}
 
 /** Runs the first batches of `fx.py`, floats summed in double. */
 export function run(prepared: fx.GraphModule<any, any>, shapes: readonly number[][], batches: number): void {
@@ -167,10 +102,8 @@ export function compare(
     ([path, qparams]) => JSON.stringify(qparams) !== JSON.stringify(inner[path]),
   );
   const converted = convertFx(prepared, { convertCustomConfig: new ConvertCustomConfig() });
-  const cats = keysOfCats(converted);
-  const keys = [...converted.stateDict().keys()].filter((key) => !cats.has(key));
-  expect(sorted(keys)).toEqual(sorted(convertedKeys));
-  const recorder = new Recorder(converted.graph, converted);
+  expect(sorted(converted.stateDict().keys())).toEqual(sorted(convertedKeys));
+  const recorder = new IntegerRecorder(converted, named);
   const result = noGrad(() => inDoubles(() => recorder.run(...inputs))) as Tensor;
   const differing = Object.entries(integers).filter(
     ([node, row]) => JSON.stringify(recorder.integers.get(node)) !== JSON.stringify(row),

@@ -139,7 +139,7 @@ describe('one operator in graph mode, against PyTorch FX', () => {
     counts.placed += ours.length;
     takeQParams(prepared, observers, named);
     const converted = convertFx(prepared);
-    const recorder = new IntegerRecorder(converted.graph, converted);
+    const recorder = new IntegerRecorder(converted);
     const result = noGrad(() => recorder.run(noiseTensor(shape, 990))) as Tensor;
     const found = new Map([...recorder.integers].map(([node, row]) => [named(node), row]));
     const missing = Object.keys(integers).filter((node) => !found.has(node));

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { nn, quantization } from '../../src/index.ts';
+import { placed, sharing } from '../support/fx-rows.ts';
 import { fill, noiseTensor } from '../support/hashed-weights.ts';
-import { compare, observersOf, placed, readGolden, run, sharing } from './fx-comparison.ts';
+import { compare, observersOf, readGolden, run } from './fx-comparison.ts';
 import { CASES } from './fx-models.ts';
 
 const { disableObserver, getDefaultQatQConfigMapping, getDefaultQConfigMapping, prepareFx, prepareQatFx } =

@@ -25,17 +25,26 @@ export function spelled(name: string): string {
     .replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`);
 }
 
+/** What an observer found. */
+function foundQParams(observer: ObserverBase): [number, number] {
+  const { scale, zeroPoint } = observer.calculateQParams();
+  return [scale.item(), zeroPoint.item()];
+}
+
 /** Where the observers of a prepared graph stand, as `observers_of` of test/golden/fx.py tells it. */
-export function observersOf(prepared: fx.GraphModule<any, any>): ObserverRow[] {
+export function observersOf(
+  prepared: fx.GraphModule<any, any>,
+  named: (node: string) => string = spelled,
+  qparamsOf: (observer: ObserverBase) => [number, number] = foundQParams,
+): ObserverRow[] {
   const seen: unknown[] = [];
   return prepared.graph.nodes.flatMap((node): ObserverRow[] => {
     const observer = node.op === 'call_module' ? prepared.getSubmodule(node.targetName) : null;
     if (!(observer instanceof ObserverBase)) return [];
     if (!seen.includes(observer)) seen.push(observer);
-    const users = [...node.users].map((user) => spelled(user.name));
-    const source = spelled((node.args[0] as fx.Node).name);
-    const found = observer.isDynamic ? null : observer.calculateQParams();
-    const qparams = found && ([found.scale.item(), found.zeroPoint.item()] as const);
+    const users = [...node.users].map((user) => named(user.name));
+    const source = named((node.args[0] as fx.Node).name);
+    const qparams = observer.isDynamic ? null : qparamsOf(observer);
     return [[source, seen.indexOf(observer), users, observer.typeName, qparams]];
   });
 }
@@ -81,10 +90,16 @@ export function takeQParams(
 export class IntegerRecorder extends Interpreter {
   readonly integers: Map<string, IntegerRow> = new Map();
   readonly #counts = new Map<string, number>();
+  readonly #named: (node: string) => string;
 
-  /** Quantized operators by their name and how many of it ran before; other nodes by theirs. */
+  constructor(converted: fx.GraphModule<any, any>, named: (node: string) => string = spelled) {
+    super(converted.graph, converted);
+    this.#named = named;
+  }
+
+  /** Quantized operators and `cat` by their name and how many of it ran before; other nodes by theirs. */
   #nameOf(node: fx.Node): string {
-    if (!node.targetName.startsWith('quantized::')) return spelled(node.name);
+    if (!node.targetName.startsWith('quantized::') && node.target !== 'cat') return this.#named(node.name);
     const base = node.targetName.replace('quantized::', '').replace(/_scalar$/, '');
     const count = this.#counts.get(base) ?? 0;
     this.#counts.set(base, count + 1);
@@ -99,7 +114,11 @@ export class IntegerRecorder extends Interpreter {
 }
 
 function rowOf(x: Tensor): IntegerRow {
-  const data = x.intRepr().contiguous().data;
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return [crc32(bytes), [...x.shape], x.qScale(), x.qZeroPoint()];
+  return [checksum(x.intRepr()), [...x.shape], x.qScale(), x.qZeroPoint()];
+}
+
+/** CRC of the elements' bytes. */
+export function checksum(t: Tensor): number {
+  const { data } = t.contiguous();
+  return crc32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }

@@ -34,7 +34,7 @@ export function lower<M extends QuantizedGraphModule<any, any>>(reference: M, ba
   const { graph } = owner;
   const prepared = preparedOf(reference);
   const wanted = (node: Node): boolean => prepared === undefined || prepared.quantized.has(node.name);
-  const lowering = new Lowering(owner, backend, wanted);
+  const lowering = new Lowering(owner, backend, wanted, prepared?.joined ?? new Set());
   for (const node of [...graph.nodes]) {
     if (!graph.nodes.includes(node)) continue;
     if (node.target === 'quantizePerTensor') lowering.static(node);
@@ -61,6 +61,7 @@ class Lowering {
   readonly #owner: QuantizedGraphModule<any, any>;
   readonly #backend: BackendConfig;
   readonly #wanted: (node: Node) => boolean;
+  readonly #joined: ReadonlySet<string>;
   /** Paths of the float weights and biases that were packed. */
   readonly #packedFrom = new Set<string>();
   /** Modules that were converted, by what they became. */
@@ -70,10 +71,12 @@ class Lowering {
     owner: QuantizedGraphModule<any, any>,
     backend: BackendConfig,
     wanted: (node: Node) => boolean,
+    joined: ReadonlySet<string>,
   ) {
     this.#owner = owner;
     this.#backend = backend;
     this.#wanted = wanted;
+    this.#joined = joined;
   }
 
   /** Lowers `dequantize → row → q`, where nothing else reads the float result. */
@@ -282,6 +285,11 @@ class Lowering {
     }
     if (!form.quantized) {
       if (this.#keeps(row, first, output)) this.#runOnQuantized(nodes[nodes.length - 1], q);
+      return;
+    }
+    // On quantized tensors such an operator gives the parameters of the first, and needs none of its own.
+    if (row.output === 'shared' && this.#joined.has(first.name)) {
+      this.#runOnQuantized(first, q);
       return;
     }
     // The factor of the second operand is not among the arguments of the quantized operator.

@@ -217,6 +217,7 @@ export function finish(
     standalone: new Set(
       module.graph.nodes.filter((node) => standaloneConfig(module, node, custom)).map((node) => node.name),
     ),
+    joined: new Set(),
     custom,
     backend,
     types,

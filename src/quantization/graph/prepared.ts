@@ -17,6 +17,8 @@ export interface Prepared {
   readonly given: Set<string>;
   /** Nodes whose modules are quantized on their own. */
   readonly standalone: Set<string>;
+  /** Nodes that join tensors into one with the observer of the first of them; empty before the reference graph. */
+  readonly joined: ReadonlySet<string>;
   readonly custom: PrepareCustomConfig;
   /** The table that decided. */
   readonly backend: BackendConfig;

@@ -77,7 +77,7 @@ export function toReference(
   graph.eliminateDeadCode();
   owner.deleteUnusedSubmodules();
   graph.lint(owner);
-  setPrepared(owner, { ...prepared, quantized });
+  setPrepared(owner, { ...prepared, quantized, joined: joinedAlike(observed) });
   return owner;
 }
 
@@ -89,6 +89,18 @@ export function locating<T>(node: Node, module: AnyModule, body: () => T): T {
     if (error instanceof ZeropointError) error.locate(node.targetName, module.typeName);
     throw error;
   }
+}
+
+/** Names of the nodes that join tensors into one with the observer of the first. */
+function joinedAlike(observed: GraphModule<any, any>): Set<string> {
+  const alike = observed.graph.nodes.filter((node) => {
+    const [parts] = node.args;
+    const [user] = node.users;
+    if (!Array.isArray(parts) || node.users.size !== 1) return false;
+    const observer = observerOf(observed, user);
+    return observer !== undefined && observer === observerOf(observed, parts[0] as Node);
+  });
+  return new Set(alike.map((node) => node.name));
 }
 
 /** Puts `quantize` and `dequantize` in the place of an observer; one that measures nothing just goes. */

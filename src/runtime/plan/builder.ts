@@ -7,7 +7,7 @@ import type { Attribute } from '../attributes.ts';
 import type { Constants } from './constants.ts';
 import { type Block, SLACK, unplaced } from './memory.ts';
 import type { Metas } from './shapes/propagation.ts';
-import type { Address, CallArg, KernelCall, Step, StepCost } from './step.ts';
+import type { Address, CallArg, CallerStep, KernelCall, Step, StepCost } from './step.ts';
 import { isValue, type Meta, metaOf, storedBytes, type Value, writeValue } from './value.ts';
 
 /** What a node stands for while a plan is built: a value, the values of a list, or weights that no value holds. */
@@ -178,7 +178,7 @@ export class PlanBuilder {
     node: Node,
     run: () => void,
     blocks: readonly Block[],
-    kind: 'operator' | 'host' = 'operator',
+    kind: CallerStep['kind'] = 'operator',
   ): void {
     const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
     const cost: StepCost = { macs: 0, bytes };

@@ -106,8 +106,8 @@ function isInt8(step: Step): boolean {
 }
 
 function whySlow(step: Step, row: Omit<ProfileRow, 'note'>, threads: number): string {
-  if (step.kind === 'operator') return 'no kernel: the eager operator, on copies, on one thread';
-  if (step.kind === 'host') return '';
+  if (step.kind !== 'kernels')
+    return step.kind === 'host' ? '' : 'no kernel: the eager operator, on copies, on one thread';
   const reasons: string[] = [];
   if (step.calls.every(({ kernel }) => kernel.startsWith('copy') || kernel.startsWith('u8_stage')))
     reasons.push('moves elements to another layout');

@@ -53,19 +53,12 @@ export interface KernelStep {
   readonly cost: StepCost;
 }
 
-/** An operator without kernels of its own, run as the eager library runs it, by the calling thread. */
-export interface OperatorStep {
-  readonly kind: 'operator';
-  readonly name: string;
-  readonly op: string;
-  readonly shape: Shape;
-  readonly run: () => void;
-  readonly cost: StepCost;
-}
-
-/** Work that the calling thread does on typed arrays, because what it reads is not worth a copy in the engine's memory. */
-export interface HostStep {
-  readonly kind: 'host';
+/**
+ * What the calling thread does alone. `operator`: an operator without kernels of its own, as the eager library runs it. `host`:
+ * work on typed arrays, because what it reads is not worth a copy in the engine's memory.
+ */
+export interface CallerStep {
+  readonly kind: 'operator' | 'host';
   readonly name: string;
   readonly op: string;
   readonly shape: Shape;
@@ -74,7 +67,7 @@ export interface HostStep {
 }
 
 /** One step of a plan. */
-export type Step = KernelStep | OperatorStep | HostStep;
+export type Step = KernelStep | CallerStep;
 
 /** A {@link CallArg} once every block has its place: plain data, the same on every thread. */
 export type PlacedArg =

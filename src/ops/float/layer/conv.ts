@@ -205,7 +205,6 @@ export function convProblem(fn: string, x: Shape, weight: Shape, geometry: ConvG
   return { batch, inChannels, outChannels, groups, inSize, outSize, kernel, stride, padding, dilation };
 }
 
-/** The convolution whose input gradient a transposed convolution is: its input is our output. */
 /** The convolution whose map from output to input a transposed one is. */
 export function transposeProblem(
   fn: string,
