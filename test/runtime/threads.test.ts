@@ -159,14 +159,19 @@ describe('a thread that is lost', () => {
       workers.push(new Worker(new URL('../../src/runtime/threads/worker.ts', import.meta.url)));
       return nodePeer(workers[0]);
     };
-    await startThreads(2, { spawn });
+    await startThreads(2, { spawn, patienceMs: 300 });
     expect(bits(program.run(x))).toEqual(expected);
     const ended = workers[0].terminate();
-    expect(bits(program.run(x))).toEqual(expected);
+    // It may end with a chunk in its hands, which is a loss in the middle of a run.
+    try {
+      expect(bits(program.run(x))).toEqual(expected);
+    } catch (error) {
+      expect(error).toBeInstanceOf(KernelError);
+    }
     await ended;
     expect(bits(program.run(x))).toEqual(expected);
     expect(getNumThreads()).toBe(1);
-    expect(whyOneThread()).toMatch(/thread 1 ended/);
+    expect(whyOneThread()).toMatch(/thread 1 ended|stopped responding/);
   });
 
   test('at the start: setNumThreads says so', async () => {
