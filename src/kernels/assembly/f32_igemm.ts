@@ -16,6 +16,9 @@ function storeRow(p: usize, x0: v128, x1: v128, cols: i32): void {
   }
 }
 
+/** Panels of a single row that take no more come from L2, two at once; more come from behind it, faster as one stream. */
+const CACHED_BYTES: usize = 1 << 20;
+
 /** Steps along k between two cache lines read ahead: four tiles of rows read the whole next panel. */
 const AHEAD_STEPS: i32 = 8;
 
@@ -252,11 +255,14 @@ function tile(
 }
 
 /**
- * One row by 8 columns. Four sums per column run side by side, because a single one would wait for its own latency.
+ * One row by 8 columns, or by the 16 of two panels where `paired`. Four sums per column run side by side, because a single one would wait for its
+ * own latency.
  */
-function tileRow(
-  rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
-  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
+// @ts-ignore: decorator
+@inline
+function rowOf(
+  paired: bool, rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panel: usize, panelBytes: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
 ): void {
   const out = output + <usize>load<u32>(outTable);
   const start = accumulate ? out : bias;
@@ -264,6 +270,12 @@ function tileRow(
   const zero = f32x4.splat(0);
   let c00 = v128.load(start), c01 = v128.load(start, 16);
   let c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
+  let d00 = zero, d01 = zero, d10 = zero, d11 = zero, d20 = zero, d21 = zero, d30 = zero, d31 = zero;
+  if (paired) {
+    d00 = v128.load(start, 32);
+    d01 = v128.load(start, 48);
+  }
+  let next = panel + panelBytes;
   for (let run = 0; run < runs; ++run) {
     let a = from + <usize>load<i32>(runTable + (<usize>run << 2));
     let k = runLength;
@@ -271,31 +283,77 @@ function tileRow(
       let x = v128.load32_splat(a);
       c00 = madd(x, v128.load(panel), c00);
       c01 = madd(x, v128.load(panel, 16), c01);
+      if (paired) {
+        d00 = madd(x, v128.load(next), d00);
+        d01 = madd(x, v128.load(next, 16), d01);
+      }
       x = v128.load32_splat(a, 4);
       c10 = madd(x, v128.load(panel, 32), c10);
       c11 = madd(x, v128.load(panel, 48), c11);
+      if (paired) {
+        d10 = madd(x, v128.load(next, 32), d10);
+        d11 = madd(x, v128.load(next, 48), d11);
+      }
       x = v128.load32_splat(a, 8);
       c20 = madd(x, v128.load(panel, 64), c20);
       c21 = madd(x, v128.load(panel, 80), c21);
+      if (paired) {
+        d20 = madd(x, v128.load(next, 64), d20);
+        d21 = madd(x, v128.load(next, 80), d21);
+      }
       x = v128.load32_splat(a, 12);
       c30 = madd(x, v128.load(panel, 96), c30);
       c31 = madd(x, v128.load(panel, 112), c31);
+      if (paired) {
+        d30 = madd(x, v128.load(next, 96), d30);
+        d31 = madd(x, v128.load(next, 112), d31);
+      }
+      if (paired) next += 128;
     }
     for (; k > 0; --k, a += 4, panel += 32) {
       const x = v128.load32_splat(a);
       c00 = madd(x, v128.load(panel), c00);
       c01 = madd(x, v128.load(panel, 16), c01);
+      if (paired) {
+        d00 = madd(x, v128.load(next), d00);
+        d01 = madd(x, v128.load(next, 16), d01);
+        next += 32;
+      }
     }
   }
   c00 = f32x4.add(f32x4.add(c00, c10), f32x4.add(c20, c30));
   c01 = f32x4.add(f32x4.add(c01, c11), f32x4.add(c21, c31));
+  if (paired) {
+    d00 = f32x4.add(f32x4.add(d00, d10), f32x4.add(d20, d30));
+    d01 = f32x4.add(f32x4.add(d01, d11), f32x4.add(d21, d31));
+  }
   if (extra) {
     c00 = f32x4.add(c00, v128.load(out + extra));
     c01 = f32x4.add(c01, v128.load(out + extra, 16));
+    if (paired) {
+      d00 = f32x4.add(d00, v128.load(out + extra, 32));
+      d01 = f32x4.add(d01, v128.load(out + extra, 48));
+    }
   }
   const lower = f32x4.splat(lo);
   const upper = f32x4.splat(hi);
   storeRow(out, clampLanes(c00, lower, upper), clampLanes(c01, lower, upper), cols);
+  if (paired) storeRow(out + 32, clampLanes(d00, lower, upper), clampLanes(d01, lower, upper), cols - 8);
+}
+
+// Not inlined into the walk over tiles, which is long enough.
+function oneRow(
+  rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panel: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
+): void {
+  rowOf(false, rowTable, input, outTable, output, runTable, runs, runLength, panel, 0, bias, accumulate, cols, lo, hi, extra);
+}
+
+function oneRowOfPair(
+  rowTable: usize, input: usize, outTable: usize, output: usize, runTable: usize, runs: i32, runLength: i32,
+  panel: usize, panelBytes: usize, bias: usize, accumulate: bool, cols: i32, lo: f32, hi: f32, extra: usize,
+): void {
+  rowOf(true, rowTable, input, outTable, output, runTable, runs, runLength, panel, panelBytes, bias, accumulate, cols, lo, hi, extra);
 }
 
 /**
@@ -339,7 +397,7 @@ function multiply(
     end = start + rowBlock + rowBlock / 2 < rows ? start + rowBlock : rows;
     const at = <usize>start << 2;
     let n = 0;
-    if (ASC_FEATURE_RELAXED_SIMD && paired && end - start > 1) {
+    if (ASC_FEATURE_RELAXED_SIMD && paired && (rows > 1 || <usize>cols * panelBytes < 8 * CACHED_BYTES)) {
       for (; n + 8 < cols; n += 16) {
         down(
           true, end - start, rowTable + at, input, outTable + at, output + (<usize>n << 2), runTable, runs, runLength,
@@ -390,9 +448,10 @@ function down(
       tile(2, paired, rowTable, input, outTable, output, runTable, runs, runLength, panel, panelBytes, bias, accumulate, cols, lo, hi, extra, ahead, limit);
       break;
     case 1:
-      tileRow(rowTable, input, outTable, output, runTable, runs, runLength, panel, bias, accumulate, cols, lo, hi, extra);
       if (paired) {
-        tileRow(rowTable, input, outTable, output + 32, runTable, runs, runLength, panel + panelBytes, bias + 32, accumulate, cols - 8, lo, hi, extra);
+        oneRowOfPair(rowTable, input, outTable, output, runTable, runs, runLength, panel, panelBytes, bias, accumulate, cols, lo, hi, extra);
+      } else {
+        oneRow(rowTable, input, outTable, output, runTable, runs, runLength, panel, bias, accumulate, cols, lo, hi, extra);
       }
   }
 }
