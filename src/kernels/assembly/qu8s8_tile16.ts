@@ -1,8 +1,8 @@
 import { dot_s8, lanes } from "./qu8s8_tile";
-import { bias_bits, low_bits, rounding, scaled, store_f32_lanes, store_u8_lanes } from "./requantize";
+import { bias_bits, low_bits, rounding, scaled, store_f32_lanes, store_u8_half, store_u8_lanes } from "./requantize";
 
-// u8 activations × s8 weights, 6 rows × 16 channels, 4 k per step, for engines that pack pairs of vectors into one of 32 bytes: a row has the pairs
-// (c0, c1) and (c2, c3). Twelve pairs of sums, two of weights and one broadcast activation are all of V8's 15 vector registers. Narrowing is what
+// u8 activations × s8 weights in panels of 16 channels, 4 k per step, for engines that pack pairs of vectors into one of 32 bytes: a row has the pairs
+// (c0, c1) and (c2, c3). In 6 rows twelve pairs of sums, two of weights and one broadcast activation are all of V8's 15 vector registers. Narrowing is what
 // packing starts from, so the halves of a pair have to meet there; stores of floats are another start, best with the upper half first.
 
 /** 16 requantized sums as bytes, in order; T as in {@link lanes}. */
@@ -19,6 +19,14 @@ function bytes<T>(c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, low: v1
 @inline
 function clamp(x: v128, least: v128, high: v128): v128 {
   return i8x16.min_u(i8x16.max_u(x, least), high);
+}
+
+/** 8 requantized sums as bytes, twice. */
+// @ts-ignore: decorator
+@inline
+function half<T>(c0: v128, c1: v128, s0: v128, s1: v128, low: v128, bias: v128, magic: v128, least: v128, high: v128): v128 {
+  const x = i16x8.narrow_i32x4_s(lanes<T>(c0, s0, low, bias, magic), lanes<T>(c1, s1, low, bias, magic));
+  return clamp(i8x16.narrow_i16x8_u(x, x), least, high);
 }
 
 /** 16 floats of a row. */
@@ -178,6 +186,135 @@ export function tile_6x16<T>(
         to += outStride;
         store_u8_lanes(to, x5, n);
       }
+    }
+  }
+  return row;
+}
+
+/**
+ * Rows [row, end) × the first 8 channels of a panel of 16, for the last panel where no more are left: 8 rows at a time, whose pairs (c0, c1) are
+ * enough to hide the latency of the sums. Returns the first row that was left.
+ */
+export function tile_8x8<T>(
+  input: usize, rowStride: usize, table: usize, taps: i32, channels: i32, row: i32, end: i32,
+  panel: usize, out: usize, outStride: usize, n: i32, zeroPoint: i32, min: i32, max: i32, floatBias: usize, floor: f32,
+): i32 {
+  const begin = row;
+  for (; row + 2 < end; row += 8) {
+    if (row + 8 > end) {
+      if (end - begin < 8) break;
+      row = end - 8;
+    }
+    let c00 = v128.load(panel), c01 = v128.load(panel, 16);
+    let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01, c60 = c00, c61 = c01, c70 = c00, c71 = c01;
+    let p = panel + 64;
+    let t = 0;
+    do {
+      let a0: usize, a1: usize, a2: usize, a3: usize, a4: usize, a5: usize, a6: usize, a7: usize;
+      if (table) {
+        const stride = <usize>taps << 2;
+        let entry = table + <usize>row * stride + (t << 2);
+        a0 = input + load<u32>(entry);
+        entry += stride;
+        a1 = input + load<u32>(entry);
+        entry += stride;
+        a2 = input + load<u32>(entry);
+        entry += stride;
+        a3 = input + load<u32>(entry);
+        entry += stride;
+        a4 = input + load<u32>(entry);
+        entry += stride;
+        a5 = input + load<u32>(entry);
+        entry += stride;
+        a6 = input + load<u32>(entry);
+        entry += stride;
+        a7 = input + load<u32>(entry);
+      } else {
+        a0 = input + <usize>row * rowStride;
+        a1 = a0 + rowStride;
+        a2 = a1 + rowStride;
+        a3 = a2 + rowStride;
+        a4 = a3 + rowStride;
+        a5 = a4 + rowStride;
+        a6 = a5 + rowStride;
+        a7 = a6 + rowStride;
+      }
+      let k = channels;
+      do {
+        const b0 = v128.load(p), b1 = v128.load(p, 16);
+        p += 64;
+        let a = v128.load32_splat(a0);
+        a0 += 4;
+        c00 = dot_s8(b0, a, c00);
+        c01 = dot_s8(b1, a, c01);
+        a = v128.load32_splat(a1);
+        a1 += 4;
+        c10 = dot_s8(b0, a, c10);
+        c11 = dot_s8(b1, a, c11);
+        a = v128.load32_splat(a2);
+        a2 += 4;
+        c20 = dot_s8(b0, a, c20);
+        c21 = dot_s8(b1, a, c21);
+        a = v128.load32_splat(a3);
+        a3 += 4;
+        c30 = dot_s8(b0, a, c30);
+        c31 = dot_s8(b1, a, c31);
+        a = v128.load32_splat(a4);
+        a4 += 4;
+        c40 = dot_s8(b0, a, c40);
+        c41 = dot_s8(b1, a, c41);
+        a = v128.load32_splat(a5);
+        a5 += 4;
+        c50 = dot_s8(b0, a, c50);
+        c51 = dot_s8(b1, a, c51);
+        a = v128.load32_splat(a6);
+        a6 += 4;
+        c60 = dot_s8(b0, a, c60);
+        c61 = dot_s8(b1, a, c61);
+        a = v128.load32_splat(a7);
+        a7 += 4;
+        c70 = dot_s8(b0, a, c70);
+        c71 = dot_s8(b1, a, c71);
+        k -= 4;
+      } while (k > 0);
+    } while (++t < taps);
+    const s0 = v128.load(p), s1 = v128.load(p, 16);
+    if (isFloat<T>()) {
+      const f0 = v128.load(floatBias), f1 = v128.load(floatBias, 16), least = f32x4.splat(floor), stride = outStride << 2;
+      let to = out + <usize>row * stride;
+      store_f32_lanes(to, scaled(c00, s0, f0, least), scaled(c01, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c10, s0, f0, least), scaled(c11, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c20, s0, f0, least), scaled(c21, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c30, s0, f0, least), scaled(c31, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c40, s0, f0, least), scaled(c41, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c50, s0, f0, least), scaled(c51, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c60, s0, f0, least), scaled(c61, s1, f1, least), n);
+      to += stride;
+      store_f32_lanes(to, scaled(c70, s0, f0, least), scaled(c71, s1, f1, least), n);
+    } else {
+      const magic = rounding(), low = low_bits(min, zeroPoint), bias = bias_bits(zeroPoint), least = i8x16.splat(<i8>min), high = i8x16.splat(<i8>max);
+      let to = out + <usize>row * outStride;
+      store_u8_half(to, half<T>(c00, c01, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c10, c11, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c20, c21, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c30, c31, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c40, c41, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c50, c51, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c60, c61, s0, s1, low, bias, magic, least, high), 0, n);
+      to += outStride;
+      store_u8_half(to, half<T>(c70, c71, s0, s1, low, bias, magic, least, high), 0, n);
     }
   }
   return row;

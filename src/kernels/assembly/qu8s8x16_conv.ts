@@ -1,5 +1,4 @@
-
-import { tile_1x16, tile_6x16 } from "./qu8s8_tile16";
+import { tile_1x16, tile_6x16, tile_8x8 } from "./qu8s8_tile16";
 
 // The kernels of qu8_conv.ts for panels of 16 channels.
 
@@ -19,7 +18,12 @@ function convolve<T>(
     for (let n = 0; n < outChannels; n += 16) {
       const to = out + (isFloat<T>() ? <usize>n << 2 : <usize>n), bias = floatBias + (<usize>n << 2), left = outChannels - n;
       
-      let row = tile_6x16<T>(input, rowStride, table, taps, channels, block, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
+      let row = block;
+      if (left > 8) {
+        row = tile_6x16<T>(input, rowStride, table, taps, channels, row, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
+      } else {
+        row = tile_8x8<T>(input, rowStride, table, taps, channels, row, blockEnd, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
+      }
       for (; row < blockEnd; row++) {
         tile_1x16<T>(input, rowStride, table, taps, channels, row, panel, to, outStride, left, zeroPoint, min, max, bias, floor);
       }

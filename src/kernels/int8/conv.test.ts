@@ -67,6 +67,12 @@ const cases: Case[] = [
     inChannels: 12,
     outChannels: n,
   })),
+  ...[7, 8, 9, 10, 11, 14, 15, 16, 17].map((rows) => ({
+    name: `linear ${rows} rows, half a panel left`,
+    geometry: linearGeometry(rows),
+    inChannels: 19,
+    outChannels: 22,
+  })),
   ...[8, 24, 40].map((n) => ({
     name: `matrix-vector, N=${n}`,
     geometry: linearGeometry(1),
