@@ -48,6 +48,16 @@ export class ZeropointError extends Error {
   }
 }
 
+/** Runs `body`; an error of the library that comes out of it says which module it is about. */
+export function locating<T>(modulePath: string, typeName: string, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof ZeropointError) error.locate(modulePath, typeName);
+    throw error;
+  }
+}
+
 /** A value of the wrong kind or out of range. */
 export class ArgumentError extends ZeropointError {}
 

@@ -1,5 +1,4 @@
-import type { TypedArray } from '../tensor/dtype.ts';
-import { DTYPES } from '../tensor/dtype.ts';
+import { DTYPES, type TypedArray } from '../tensor/dtype.ts';
 import { contiguousStrides, hasStrides } from '../tensor/shape.ts';
 import { copyStrided, Tensor } from '../tensor/tensor.ts';
 

@@ -1,7 +1,6 @@
 import { QuantizationError } from '../core/errors.ts';
 import { Identity } from '../nn/index.ts';
-import type { StateLoader } from '../nn/module.ts';
-import { type AnyModule, Module } from '../nn/module.ts';
+import { type AnyModule, Module, type StateLoader } from '../nn/module.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import { pythonFloat } from '../tensor/format.ts';
 import type { StateDict } from '../tensor/state.ts';

@@ -1,7 +1,6 @@
 import { QuantizationError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
-import type { QuantizedDType } from '../tensor/dtype.ts';
-import { isQuantizedDType } from '../tensor/dtype.ts';
+import { isQuantizedDType, type QuantizedDType } from '../tensor/dtype.ts';
 import { FakeQuantizeBase } from './fake-quantize/fake-quantize.ts';
 import { type ObservedQParams, ObserverBase } from './observers/observer.ts';
 

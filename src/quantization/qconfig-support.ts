@@ -1,4 +1,4 @@
-import { QuantizationError, ZeropointError } from '../core/errors.ts';
+import { locating, QuantizationError } from '../core/errors.ts';
 import { Embedding, EmbeddingBag } from '../nn/index.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { isQuantizedDType } from '../tensor/dtype.ts';
@@ -38,15 +38,12 @@ export function requireStaticQConfig(fn: string, module: AnyModule, path: string
   const { qconfig } = module;
   if (!qconfig || pattern.observe === 'none') return;
   if (module instanceof Embedding || module instanceof EmbeddingBag) return;
-  try {
+  locating(path, module.typeName, () => {
     assertValidQConfig(qconfig, module);
     const observer = qconfig.activation();
     const fault = activationFault(observer, fn);
     if (fault) throw new QuantizationError({ fn, argument: 'qconfig', ...fault });
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(path, module.typeName);
-    throw error;
-  }
+  });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ZeropointError } from '../core/errors.ts';
+import { locating } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { noGrad } from '../ops/grad-mode.ts';
 import { zeros } from '../tensor/creation.ts';
@@ -50,17 +50,14 @@ function formOf(module: AnyModule, pattern: Pattern, form: SwapForm): QuantizedC
 }
 
 function swapOne(module: AnyModule, path: string, into: QuantizedClass, pattern: Pattern): AnyModule {
-  try {
+  return locating(path, module.typeName, () => {
     const q = into.fromFloat(module);
     q.train(module.training);
     if (pattern.observe === 'output') module.removeForwardHook(outputObserver(pattern));
     module.removeForwardPreHook(observeInput);
     q.adoptHooks(module);
     return q;
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(path, module.typeName);
-    throw error;
-  }
+  });
 }
 
 /** Shows a zero to every observer that never saw data, so that a skeleton can be converted. */

@@ -1,4 +1,4 @@
-import { QuantizationError, ZeropointError } from '../core/errors.ts';
+import { locating, QuantizationError } from '../core/errors.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { dispatch } from '../ops/dispatch.ts';
 import { noGrad } from '../ops/grad-mode.ts';
@@ -209,12 +209,8 @@ class LayerTable {
       row = { ...fresh, sums: new ErrorSums(this.#fn), note: '' };
       rows.set(key, row);
     }
-    try {
-      row.sums?.add(float, int8);
-    } catch (error) {
-      if (error instanceof ZeropointError) error.locate(row.path, row.float);
-      throw error;
-    }
+    const { sums } = row;
+    locating(row.path, row.float, () => sums?.add(float, int8));
     this.#onOutputs?.({ path: row.path, type: row.float, float, int8 });
   }
 }

@@ -1,4 +1,4 @@
-import { QuantizationError, ZeropointError } from '../core/errors.ts';
+import { locating, QuantizationError, ZeropointError } from '../core/errors.ts';
 import { BatchNorm, Identity } from '../nn/index.ts';
 import type { AnyModule } from '../nn/module.ts';
 import { DTYPES } from '../tensor/dtype.ts';
@@ -71,20 +71,15 @@ function compareOne(
         : `a ${layer.typeName} without`,
     );
   }
-  try {
-    return {
-      path,
-      value: name,
-      float: layer.typeName,
-      int8: module.typeName,
-      ...new ErrorSums(FN).add(reference, weight).metrics(),
-      bytes: { float: tensorBytes(reference), int8: tensorBytes(weight) },
-      note: '',
-    };
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(path, module.typeName);
-    throw error;
-  }
+  return locating(path, module.typeName, () => ({
+    path,
+    value: name,
+    float: layer.typeName,
+    int8: module.typeName,
+    ...new ErrorSums(FN).add(reference, weight).metrics(),
+    bytes: { float: tensorBytes(reference), int8: tensorBytes(weight) },
+    note: '',
+  }));
 }
 
 /** True for weights that take less than float32. */

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { QuantizedDType } from '../../src/tensor/dtype.ts';
-import { DTYPES } from '../../src/tensor/dtype.ts';
+import { DTYPES, type QuantizedDType } from '../../src/tensor/dtype.ts';
 import { perChannelQParams, perTensorQParams } from '../../src/tensor/qparams.ts';
 import { fromStorage, type Tensor } from '../../src/tensor/tensor.ts';
 import { decodeTensor, type EncodedTensor } from './cases.ts';

@@ -9,8 +9,7 @@ import { gruPointwise, lstmPointwise } from '../../src/ops/float/layer/recurrent
 import { quantizeDynamic } from '../../src/quantization/index.ts';
 import { type Program, trace } from '../../src/runtime/index.ts';
 import { full, randn } from '../../src/tensor/creation.ts';
-import type { Tensor } from '../../src/tensor/tensor.ts';
-import { fromStorage } from '../../src/tensor/tensor.ts';
+import { fromStorage, type Tensor } from '../../src/tensor/tensor.ts';
 import { expectClose } from '../support/close.ts';
 import { eagerly, planned } from '../support/plan.ts';
 import { bits } from '../support/same-bits.ts';

@@ -1,4 +1,4 @@
-import { QuantizationError, ZeropointError } from '../../core/errors.ts';
+import { locating, QuantizationError } from '../../core/errors.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
 import { noGrad } from '../../ops/grad-mode.ts';
@@ -154,14 +154,5 @@ function takeInputs(state: AutoQuantizationState, op: SeenOp): void {
     const key = inputKey(op, place);
     const observer: ObserverBase | undefined = state.observers.get(key);
     if (observer?.hasObserved()) state.qparams.set(key, { ...observedQParams(observer, 'convertDbr') });
-  }
-}
-
-function locating(path: string, type: string, body: () => void): void {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(path, type);
-    throw error;
   }
 }

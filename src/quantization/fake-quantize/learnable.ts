@@ -1,8 +1,7 @@
 import { record } from '../../autograd/tape.ts';
 import { ArgumentError } from '../../core/errors.ts';
 import { product, roundHalfEven } from '../../core/math.ts';
-import type { StateLoader } from '../../nn/module.ts';
-import { Module } from '../../nn/module.ts';
+import { Module, type StateLoader } from '../../nn/module.ts';
 import { Parameter } from '../../nn/parameter.ts';
 import { dispatch } from '../../ops/dispatch.ts';
 import { isGradEnabled, noGrad } from '../../ops/grad-mode.ts';

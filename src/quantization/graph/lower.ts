@@ -1,3 +1,4 @@
+import { locating } from '../../core/errors.ts';
 import { type Arg, mapNodes, Node, nodesIn } from '../../fx/index.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import type { AnyModule } from '../../nn/module.ts';
@@ -17,7 +18,7 @@ import type { ObserverBase } from '../observers/observer.ts';
 import { isRelu, moduleOf, rowEndingAt, rowOf } from './match.ts';
 import { preparedOf, setPrepared } from './prepared.ts';
 import type { QuantizedGraphModule } from './quantized-graph.ts';
-import { halvedBehind, locating, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
+import { halvedBehind, quantizedBehind, WEIGHT_OBSERVER } from './reference.ts';
 
 /**
  * Turns reference patterns into the quantized layers and operators that compute them in integers. What has no such form, and
@@ -221,7 +222,7 @@ class Lowering {
       this.#point(node, made.to, others.length > 0);
       return;
     }
-    const to = locating(node, module, () => quantizedForm(module, into, output));
+    const to = locating(node.targetName, module.typeName, () => quantizedForm(module, into, output));
     this.#converted.set(module, { to, key });
     this.#point(node, to, others.length > 0);
   }

@@ -1,4 +1,4 @@
-import { ZeropointError } from '../../core/errors.ts';
+import { locating } from '../../core/errors.ts';
 import { type GraphModule, Node, nodesIn } from '../../fx/index.ts';
 import { deepCopy } from '../../nn/deep-copy.ts';
 import { Parameter } from '../../nn/index.ts';
@@ -70,7 +70,7 @@ export function toReference(
       convertStandalone(owner, node, standalone);
     } else if (quantized.has(node.name)) {
       if (becomesCustom(owner, node, custom, backend)) inside.add(node);
-      else locating(node, module, () => roundWeights(owner, node, module, backend));
+      else locating(node.targetName, module.typeName, () => roundWeights(owner, node, module, backend));
     }
   }
   keepOutputsQuantized(owner, prepared);
@@ -79,16 +79,6 @@ export function toReference(
   graph.lint(owner);
   setPrepared(owner, { ...prepared, quantized, joined: joinedAlike(observed) });
   return owner;
-}
-
-/** Says in errors which module they are about. */
-export function locating<T>(node: Node, module: AnyModule, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if (error instanceof ZeropointError) error.locate(node.targetName, module.typeName);
-    throw error;
-  }
 }
 
 /** Names of the nodes that join tensors into one with the observer of the first. */
@@ -180,7 +170,7 @@ function quantizeNode(
     ].map((name) => graph.getAttr(name));
     return graph.callFunction('quantizePerChannel', [source, ...places, observer.chAxis, observer.dtype]);
   }
-  const { scale, zeroPoint, dtype } = locating(source, observer, () =>
+  const { scale, zeroPoint, dtype } = locating(source.targetName, observer.typeName, () =>
     observedQParams(observer, 'convertFx'),
   );
   const places = [

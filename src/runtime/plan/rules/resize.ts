@@ -9,8 +9,13 @@ import { addressOf, type PlanBuilder } from '../builder.ts';
 import { inLayout } from '../copy.ts';
 import type { Address } from '../step.ts';
 import { storedBytes, type Value } from '../value.ts';
-import { allocateResult, channelsLastValue, pixelLayout, unsignedQParams } from './int8/layout.ts';
-import { integerOffset } from './int8/normalization.ts';
+import {
+  allocateResult,
+  channelsLastValue,
+  integerOffset,
+  pixelLayout,
+  unsignedQParams,
+} from './int8/layout.ts';
 import type { LoweringRule, LoweringRules } from './rule.ts';
 
 /** Which pixel of one image every pixel of the result is: the operator is asked, on numbers of pixels. */

@@ -2,7 +2,7 @@ import type { Node } from '../../../../fx/node.ts';
 import { memoryOrder, stridesInOrder } from '../../../../ops/float/layout.ts';
 import { DTYPES } from '../../../../tensor/dtype.ts';
 import type { PerTensorQParams } from '../../../../tensor/qparams.ts';
-import { channelsLastStrides, type Shape } from '../../../../tensor/shape.ts';
+import { channelsLastStrides, hasStrides, type Shape } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { copyCalls } from '../../copy.ts';
 import type { CallArg, KernelCall } from '../../step.ts';
@@ -10,6 +10,11 @@ import { isDense, type Meta, type Value } from '../../value.ts';
 
 /** Elements that a thread takes at least of an element-wise step. */
 const GRAIN = 4096;
+
+/** What kernels of `qu8_normalize.ts` subtract from bytes to see the integers of the dtype. */
+export function integerOffset({ flipped }: Value): number {
+  return flipped ? 128 : 0;
+}
 
 /** The per-tensor parameters of an 8-bit value as kernels see it, in 0..255. */
 export interface Unsigned {
@@ -59,6 +64,13 @@ export function unsignedValue(
   builder.kernels(node, copyCalls(builder, value, copy), { op: 'copy' });
   builder.bind(arg, copy);
   return copy;
+}
+
+/** {@link unsignedValue} with these strides. */
+export function stridedValue(node: Node, arg: Node, builder: PlanBuilder, strides: Shape): Value | null {
+  return unsignedValue(node, arg, builder, (value) =>
+    hasStrides(value.shape, value.strides, strides) ? null : strides,
+  );
 }
 
 /** {@link unsignedValue} without gaps, in whatever order of dimensions. */

@@ -2,7 +2,7 @@ import { product } from '../../../../core/math.ts';
 import type { Arg, Node } from '../../../../fx/node.ts';
 import { inverseScale } from '../../../../kernels/int8/quantize.ts';
 import { stridesInOrder } from '../../../../ops/float/layout.ts';
-import { contiguousStrides, hasStrides, normalizeDim } from '../../../../tensor/shape.ts';
+import { contiguousStrides, normalizeDim } from '../../../../tensor/shape.ts';
 import { Tensor } from '../../../../tensor/tensor.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import type { Address } from '../../step.ts';
@@ -12,16 +12,12 @@ import {
   allocateResult,
   channelsLastValue,
   elementwise,
+  integerOffset,
   isActivation,
   pixelLayout,
+  stridedValue,
   unsignedQParams,
-  unsignedValue,
 } from './layout.ts';
-
-/** What kernels of `qu8_normalize.ts` subtract from bytes to see the integers of the dtype. */
-export function integerOffset({ flipped }: Value): number {
-  return flipped ? 128 : 0;
-}
 
 /** Gains or shifts, `otherwise` where there are none; null where they are not known before the plan runs. */
 function perElement(arg: Arg, count: number, otherwise: number, builder: PlanBuilder): Address | null {
@@ -41,7 +37,7 @@ const layerNorm: LoweringRule = (node, builder) => {
   const gains = perElement(weight, columns, 1, builder);
   const shifts = perElement(bias, columns, 0, builder);
   if (!gains || !shifts || product(builder.meta(node).shape) === 0) return false;
-  const x = rowMajorValue(node, arg, builder);
+  const x = stridedValue(node, arg, builder, contiguousStrides(builder.meta(arg).shape));
   if (!x) return false;
   const output = allocateResult(node, builder, false);
   const input = unsignedQParams(x);
@@ -60,14 +56,6 @@ const layerNorm: LoweringRule = (node, builder) => {
   builder.bind(node, output);
   return true;
 };
-
-/** An activation in row-major order. */
-function rowMajorValue(node: Node, arg: Node, builder: PlanBuilder): Value | null {
-  return unsignedValue(node, arg, builder, ({ shape, strides }) => {
-    const rowMajor = contiguousStrides(shape);
-    return hasStrides(shape, strides, rowMajor) ? null : rowMajor;
-  });
-}
 
 /**
  * Groups of channels normalized image by image, in three steps over channels-last pixels: sums of every channel, mean and
@@ -156,9 +144,7 @@ const softmax: LoweringRule = (node, builder) => {
   if (!isActivation(builder.meta(arg)) || shape.length === 0 || product(shape) === 0) return false;
   const dim = normalizeDim(node.args[1] as number, shape.length, node.targetName);
   const strides = stridesInOrder(shape, [...[...shape.keys()].filter((d) => d !== dim), dim]);
-  const x = unsignedValue(node, arg, builder, (value) =>
-    hasStrides(shape, value.strides, strides) ? null : strides,
-  );
+  const x = stridedValue(node, arg, builder, strides);
   if (!x) return false;
   const floats: Value = builder.allocateValue({ shape, dtype: 'float32', qparams: null, strides });
   const ratios: Value = builder.allocateValue({ shape, dtype: 'float32', qparams: null, strides });

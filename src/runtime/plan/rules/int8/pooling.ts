@@ -12,7 +12,7 @@ import { foldsInnermost } from '../../../../ops/quantized/mean.ts';
 import { imageGeometry, poolGeometry } from '../../../../ops/quantized/pooling.ts';
 import type { AvgPoolGeometry, PoolGeometry } from '../../../../ops/signatures/layer.ts';
 import type { Dims } from '../../../../ops/signatures/reduction.ts';
-import { contiguousStrides, hasStrides, normalizeDims, type Shape } from '../../../../tensor/shape.ts';
+import { contiguousStrides, normalizeDims, type Shape } from '../../../../tensor/shape.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import type { CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
@@ -20,13 +20,13 @@ import type { LoweringRule, LoweringRules } from '../rule.ts';
 import {
   allocateResult,
   channelsLastValue,
+  integerOffset,
   isActivation,
   type PixelLayout,
   pixelLayout,
+  stridedValue,
   unsignedQParams,
-  unsignedValue,
 } from './layout.ts';
-import { integerOffset } from './normalization.ts';
 
 /** Channels of one vector. */
 const VECTOR = 16;
@@ -133,9 +133,7 @@ function geometryFor<G extends PoolGeometry>(geometry: G): G {
 function meanOfRows(node: Node, builder: PlanBuilder): boolean {
   const arg = node.args[0] as Node;
   const { shape } = builder.meta(arg);
-  const x = unsignedValue(node, arg, builder, (value) =>
-    hasStrides(shape, value.strides, contiguousStrides(shape)) ? null : contiguousStrides(shape),
-  );
+  const x = stridedValue(node, arg, builder, contiguousStrides(shape));
   if (!x) return false;
   const output = allocateResult(node, builder, false);
   const units = product(output.shape);
@@ -173,9 +171,7 @@ const mean: LoweringRule = (node, builder) => {
     layout = pixels;
   } else {
     const strides = stridesInOrder(shape, [...folded, ...kept]);
-    x = unsignedValue(node, arg, builder, (value) =>
-      hasStrides(shape, value.strides, strides) ? null : strides,
-    );
+    x = stridedValue(node, arg, builder, strides);
     if (!x) return false;
     layout = { pixel: product(kept.map((d) => shape[d])), image: 0 };
   }
