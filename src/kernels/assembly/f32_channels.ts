@@ -100,6 +100,9 @@ export function f32_column_deviations(x: usize, rows: i32, channels: i32, mean: 
   }
 }
 
+/** Rows that go through one group of channels before the next group: their cache lines are still in L1 then. */
+const ROWS_TOGETHER: i32 = 8;
+
 /** out[r][c] = clamp((x[r][c] − mean[c]) · scale[c] + shift[c]). */
 export function f32_center_scale(
   x: usize, rows: i32, channels: i32, mean: usize, scale: usize, shift: usize, out: usize, lo: f32, hi: f32,
@@ -107,39 +110,43 @@ export function f32_center_scale(
   const stride = <usize>channels << 2;
   const lower = f32x4.splat(lo);
   const upper = f32x4.splat(hi);
-  for (let c = 0; c < channels; c += 4) {
-    const off = <usize>c << 2;
-    const left = channels - c;
-    const m = v128.load(mean + off);
-    const s = v128.load(scale + off);
-    const t = v128.load(shift + off);
-    let p = x + off;
-    let o = out + off;
-    if (left >= 4) {
-      let r = rows;
-      for (; r >= 4; r -= 4) {
-        const p1 = p + stride, p2 = p1 + stride, p3 = p2 + stride;
-        const y0 = madd(f32x4.sub(v128.load(p), m), s, t);
-        const y1 = madd(f32x4.sub(v128.load(p1), m), s, t);
-        const y2 = madd(f32x4.sub(v128.load(p2), m), s, t);
-        const y3 = madd(f32x4.sub(v128.load(p3), m), s, t);
-        const o1 = o + stride, o2 = o1 + stride, o3 = o2 + stride;
+  const step = ROWS_TOGETHER * stride;
+  for (let left = rows; left > 0; left -= ROWS_TOGETHER, x += step, out += step) {
+    const count = min(left, ROWS_TOGETHER);
+    let c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      const off = <usize>c << 2;
+      const m0 = v128.load(mean + off), m1 = v128.load(mean + off, 16);
+      const s0 = v128.load(scale + off), s1 = v128.load(scale + off, 16);
+      const t0 = v128.load(shift + off), t1 = v128.load(shift + off, 16);
+      let p = x + off;
+      let o = out + off;
+      for (let r = count; r > 0; --r, p += stride, o += stride) {
+        const y0 = madd(f32x4.sub(v128.load(p), m0), s0, t0);
+        const y1 = madd(f32x4.sub(v128.load(p, 16), m1), s1, t1);
         v128.store(o, clampLanes(y0, lower, upper));
-        v128.store(o1, clampLanes(y1, lower, upper));
-        v128.store(o2, clampLanes(y2, lower, upper));
-        v128.store(o3, clampLanes(y3, lower, upper));
-        p = p3 + stride;
-        o = o3 + stride;
+        v128.store(o, clampLanes(y1, lower, upper), 16);
       }
-      for (; r > 0; --r, p += stride, o += stride) {
-        v128.store(o, clampLanes(madd(f32x4.sub(v128.load(p), m), s, t), lower, upper));
-      }
-    } else {
-      for (let r = 0; r < rows; ++r, p += stride, o += stride) {
-        storeLanes(o, clampLanes(madd(f32x4.sub(v128.load(p), m), s, t), lower, upper), left);
+    }
+    for (; c < channels; c += 4) {
+      const off = <usize>c << 2;
+      const m = v128.load(mean + off);
+      const s = v128.load(scale + off);
+      const t = v128.load(shift + off);
+      let p = x + off;
+      let o = out + off;
+      for (let r = count; r > 0; --r, p += stride, o += stride) {
+        storeUpTo4(o, clampLanes(madd(f32x4.sub(v128.load(p), m), s, t), lower, upper), channels - c);
       }
     }
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function storeUpTo4(p: usize, x: v128, left: i32): void {
+  if (left >= 4) v128.store(p, x);
+  else storeLanes(p, x, left);
 }
 
 /** first[c] = Σ g[r][c], second[c] = Σ g[r][c] · (x[r][c] − mean[c]): what the gradient of a normalization needs. */
@@ -201,23 +208,37 @@ export function f32_center_scale_grad(
   g: usize, x: usize, rows: i32, channels: i32, mean: usize, gScale: usize, xScale: usize, shift: usize, out: usize,
 ): void {
   const stride = <usize>channels << 2;
-  for (let c = 0; c < channels; c += 4) {
-    const off = <usize>c << 2;
-    const left = channels - c;
-    const m = v128.load(mean + off);
-    const s = v128.load(gScale + off);
-    const u = v128.load(xScale + off);
-    const t = v128.load(shift + off);
-    let p = x + off;
-    let q = g + off;
-    let o = out + off;
-    if (left >= 4) {
-      for (let r = 0; r < rows; ++r, p += stride, q += stride, o += stride) {
-        v128.store(o, madd(v128.load(q), s, madd(f32x4.sub(v128.load(p), m), u, t)));
+  const step = ROWS_TOGETHER * stride;
+  for (let left = rows; left > 0; left -= ROWS_TOGETHER, x += step, g += step, out += step) {
+    const count = min(left, ROWS_TOGETHER);
+    let c = 0;
+    for (; c + 8 <= channels; c += 8) {
+      const off = <usize>c << 2;
+      const m0 = v128.load(mean + off), m1 = v128.load(mean + off, 16);
+      const s0 = v128.load(gScale + off), s1 = v128.load(gScale + off, 16);
+      const u0 = v128.load(xScale + off), u1 = v128.load(xScale + off, 16);
+      const t0 = v128.load(shift + off), t1 = v128.load(shift + off, 16);
+      let p = x + off;
+      let q = g + off;
+      let o = out + off;
+      for (let r = count; r > 0; --r, p += stride, q += stride, o += stride) {
+        const y0 = madd(v128.load(q), s0, madd(f32x4.sub(v128.load(p), m0), u0, t0));
+        const y1 = madd(v128.load(q, 16), s1, madd(f32x4.sub(v128.load(p, 16), m1), u1, t1));
+        v128.store(o, y0);
+        v128.store(o, y1, 16);
       }
-    } else {
-      for (let r = 0; r < rows; ++r, p += stride, q += stride, o += stride) {
-        storeLanes(o, madd(v128.load(q), s, madd(f32x4.sub(v128.load(p), m), u, t)), left);
+    }
+    for (; c < channels; c += 4) {
+      const off = <usize>c << 2;
+      const m = v128.load(mean + off);
+      const s = v128.load(gScale + off);
+      const u = v128.load(xScale + off);
+      const t = v128.load(shift + off);
+      let p = x + off;
+      let q = g + off;
+      let o = out + off;
+      for (let r = count; r > 0; --r, p += stride, q += stride, o += stride) {
+        storeUpTo4(o, madd(v128.load(q), s, madd(f32x4.sub(v128.load(p), m), u, t)), channels - c);
       }
     }
   }
