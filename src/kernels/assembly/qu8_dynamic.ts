@@ -11,11 +11,11 @@ let inputScale: f32 = 1;
 let inverseScale: f32 = 1;
 let inputZeroPoint: i32 = 0;
 
-/** Smallest and largest of each part of `size` of the `n` floats at `x`; parts [begin, end) go to pairs of floats at `parts`. */
+/** Smallest and largest of each part of `size` of the `n` floats at `x`; parts [begin, end) go to the first two floats of 64 bytes each at `parts`. */
 export function f32_minmax_parts(x: usize, n: usize, size: usize, parts: usize, begin: i32, end: i32): void {
   for (let i = begin; i < end; i++) {
     const from = <usize>i * size;
-    f32_minmax(x + (from << 2), min(size, n - from), parts + (<usize>i << 3));
+    f32_minmax(x + (from << 2), min(size, n - from), parts + (<usize>i << 6));
   }
 }
 
@@ -26,8 +26,8 @@ export function f32_minmax_parts(x: usize, n: usize, size: usize, parts: usize, 
 function choose(parts: usize, count: i32, qmax: i32, status: usize): void {
   let least: f32 = load<f32>(parts), most: f32 = load<f32>(parts, 4);
   for (let i = 1; i < count; i++) {
-    least = min(least, load<f32>(parts + (<usize>i << 3)));
-    most = max(most, load<f32>(parts + (<usize>i << 3), 4));
+    least = min(least, load<f32>(parts + (<usize>i << 6)));
+    most = max(most, load<f32>(parts + (<usize>i << 6), 4));
   }
   if (!isFinite(least) || !isFinite(most)) {
     store<i32>(status, 1);

@@ -43,7 +43,7 @@ export interface MapF32Options {
 
 /**
  * A function of every float, as `torch.nn.functional` defines it, to a few units in the last place of its result; the same bits in
- * both builds.
+ * all builds but for gelu, which the baseline build rounds more often.
  *
  * @example
  * const y = mapF32(x, 'gelu');

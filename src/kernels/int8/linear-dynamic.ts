@@ -82,7 +82,7 @@ export function quantizeInput(
   const { engine } = packed;
   const { kernels } = engine;
   const floats = take(4 * x.length + 64);
-  const range = take(8);
+  const range = take(64);
   const bytes = take(x.length + 16);
   engine.heap.f32.set(x, floats >> 2);
   kernels.f32_minmax(floats, x.length, range);

@@ -123,7 +123,7 @@ export function minMax(x: Float32Array, engine: Engine = defaultEngine): { min: 
   engine.scratch((take) => {
     const chunk = Math.min(CHUNK, x.length);
     const from = take(4 * chunk);
-    const to = take(8);
+    const to = take(64);
     for (let i = 0; i < x.length; i += chunk) {
       const part = x.subarray(i, i + chunk);
       engine.heap.f32.set(part, from >> 2);

@@ -27,7 +27,7 @@ export interface DynamicInput {
 export function measureInput(node: Node, builder: PlanBuilder, x: Value, reduceRange: boolean): DynamicInput {
   const n = product(x.shape);
   const count = Math.max(1, Math.ceil(n / PART));
-  const parts: Address = { block: builder.allocate(8 * count), offset: 0 };
+  const parts: Address = { block: builder.allocate(64 * count), offset: 0 };
   const call: KernelCall = {
     kernel: 'f32_minmax_parts',
     args: [addressOf(x), n, PART, parts, 'begin', 'end'],

@@ -1,8 +1,15 @@
 import { product } from '../../../../core/math.ts';
 import type { Arg, Node } from '../../../../fx/node.ts';
 import { PACKED_ROW_BYTES, PANEL_COLUMNS, panelCount, takesPairs } from '../../../../kernels/f32/panels.ts';
+import { stridesInOrder } from '../../../../ops/float/layout.ts';
 import { PackedHalfWeights } from '../../../../ops/quantized/packed-half.ts';
-import { broadcastStrides, contiguousStrides, type Shape, viewStrides } from '../../../../tensor/shape.ts';
+import {
+  broadcastStrides,
+  contiguousStrides,
+  normalizeDim,
+  type Shape,
+  viewStrides,
+} from '../../../../tensor/shape.ts';
 import { fromStorage, Tensor } from '../../../../tensor/tensor.ts';
 import { addressOf, type PlanBuilder } from '../../builder.ts';
 import { rowMajor } from '../../copy.ts';
@@ -10,7 +17,7 @@ import { SLACK } from '../../memory.ts';
 import type { Address, CallArg, KernelCall } from '../../step.ts';
 import type { Value } from '../../value.ts';
 import type { LoweringRule, LoweringRules } from '../rule.ts';
-import { bindEpilogue, type Epilogue, epilogueOf, NO_EPILOGUE, normScale } from './epilogue.ts';
+import { bindEpilogue, type Epilogue, epilogueOf, NO_EPILOGUE, normScale, onlyUser } from './epilogue.ts';
 
 /** Rows that threads share are multiples of the tiles of both builds, 6 and 5. */
 const ROW_GRAIN = 30;
@@ -252,6 +259,31 @@ function packedRight(builder: PlanBuilder, node: Node, b: Value, starts: readonl
   return { block, offset: 0 };
 }
 
+/** Operators that want their input in row-major order, so that a copy goes before them where it is not. */
+const WANT_ROWS: readonly unknown[] = ['reshape', 'view', 'flatten', 'contiguous'];
+
+/**
+ * Strides of a stack of products: those that make it row-major once its only user has moved dimensions, where that is what the
+ * next one wants (heads of attention that come together again); row-major otherwise. Rows stay rows.
+ */
+function stackStrides(node: Node, builder: PlanBuilder, shape: Shape): Shape {
+  const user = onlyUser(node, builder);
+  const next = user && onlyUser(user, builder);
+  if (!next || !WANT_ROWS.includes(next.target)) return contiguousStrides(shape);
+  const dims = [...shape.keys()];
+  if (user.target === 'transpose') {
+    const [from, to] = user.args.slice(1).map((d) => normalizeDim(d as number, shape.length, 'transpose'));
+    [dims[from], dims[to]] = [dims[to], dims[from]];
+  } else if (user.target === 'permute') {
+    const order = user.args[1] as readonly number[];
+    order.forEach((d, i) => {
+      dims[i] = normalizeDim(d, shape.length, 'permute');
+    });
+  }
+  if (dims[shape.length - 1] !== shape.length - 1) return contiguousStrides(shape);
+  return stridesInOrder(shape, dims);
+}
+
 /** Products of matrices that are both made while the plan runs, of stacks of them too. */
 const matmul: LoweringRule = (node, builder) => {
   let a = floatValue(node.args[0], builder);
@@ -269,7 +301,11 @@ const matmul: LoweringRule = (node, builder) => {
   const [left, right] = [a, b];
   const batch = product(shape) / (m * columns);
   const own = product(right.shape.slice(0, -2));
-  const out = builder.allocateValue({ ...builder.meta(node), strides: contiguousStrides(shape) });
+  const rowStep = left.strides[left.strides.length - 2];
+  const merged = own === 1 ? viewStrides(left.shape, left.strides, [batch * m, k]) : null;
+  const isStack = !merged && left.shape.length > 2 && right.shape.length > 2;
+  const strides = isStack ? stackStrides(node, builder, shape) : contiguousStrides(shape);
+  const out = builder.allocateValue({ ...builder.meta(node), strides });
   const matrixBytes = panelCount(columns) * k * PACKED_ROW_BYTES;
   const bias = builder.floats(`zeros ${columns}`, columns, () => []);
   const panels = packedRight(builder, node, right, matrixStarts(right, right.shape.slice(0, -2)));
@@ -283,9 +319,7 @@ const matmul: LoweringRule = (node, builder) => {
     lo: -Infinity,
     hi: Infinity,
   };
-  const rowStep = left.strides[left.strides.length - 2];
   const options = { op: node.targetName, macs: batch * m * columns * k };
-  const merged = own === 1 ? viewStrides(left.shape, left.strides, [batch * m, k]) : null;
   if (merged) {
     // Every matrix of the left side meets the same one on the right: one tall product.
     const call = productCall(builder, {
@@ -310,14 +344,16 @@ const matmul: LoweringRule = (node, builder) => {
       { ...right, strides: [...contiguousStrides(right.shape.slice(0, -2)), 0, 0] },
       leading,
     );
+    const outs = isStack ? matrixStarts(out, leading) : lefts.map((_, i) => i * m * columns);
+    const outStep = isStack ? strides[strides.length - 2] : columns;
     const calls = lefts.map((start, i) =>
       productCall(builder, {
         ...common,
         rows: m,
         rowTable: steps(builder, m, rowStep * 4),
-        outTable: steps(builder, m, columns * 4),
+        outTable: steps(builder, m, outStep * 4),
         input: addressOf(left, 4 * start),
-        output: addressOf(out, 4 * i * m * columns),
+        output: addressOf(out, 4 * outs[i]),
         panels: { block: panels.block, offset: order[i] * matrixBytes },
       }),
     );
