@@ -126,6 +126,7 @@ function depthwiseSums(
   const { destChannels: channels, taps } = sliding.sweep;
   const padded = panelCount(channels) * PANEL_COLUMNS;
   const total = takeZeros(engine, take, taps * padded * 4);
+  const pairs = takesPairs(engine);
   return {
     add(block) {
       const rows = block.rows(staged);
@@ -142,6 +143,7 @@ function depthwiseSums(
           channels,
           total,
           padded * 4,
+          pairs,
         );
       }
     },
