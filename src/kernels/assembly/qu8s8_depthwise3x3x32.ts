@@ -6,17 +6,33 @@ import { dot_s8 } from "./qu8s8_tile";
 // Depthwise 3×3 convolution as in qu8s8_depthwise3x3, 32 channels at a time in halves of 16 that take the same steps, for hosts
 // that fuse such pairs into vectors of 32 bytes (see bytes.ts): lane j of vector k holds the taps of channel 4j + k.
 
-/**
- * One vector of sums over three columns, its floats rounded in place. `at` is where the half's weights stand in the panel, `lane`
- * where its bias does; `scale` follows the last weights.
- */
+/** The first products of a vector of sums: `lane` is where its bias stands in the panel, and `at` its weights for all columns. */
 // @ts-ignore: decorator
 @inline
-function rounded(p: usize, lane: usize, at: usize, scale: usize, a: v128, b: v128, c: v128, magic: v128): v128 {
-  let acc = dot_s8(v128.load(p + (lane + at)), a, v128.load(p + lane));
-  acc = dot_s8(v128.load(p + (lane + at + 128)), b, acc);
-  acc = dot_s8(v128.load(p + (lane + at + 256)), c, acc);
-  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(acc), v128.load(p + (lane + scale))), magic);
+function begun(p: usize, lane: usize, at: usize, x: v128): v128 {
+  return dot_s8(v128.load(p + (lane + at)), x, v128.load(p + lane));
+}
+
+/** Those of another column, whose weights are at `at`. */
+// @ts-ignore: decorator
+@inline
+function more(p: usize, lane: usize, at: usize, x: v128, sum: v128): v128 {
+  return dot_s8(v128.load(p + (lane + at)), x, sum);
+}
+
+/** Sums times scales, which are at `at`, as floats rounded in place. */
+// @ts-ignore: decorator
+@inline
+function rounded(p: usize, lane: usize, at: usize, sum: v128, magic: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), v128.load(p + (lane + at))), magic);
+}
+
+/** All of the above. */
+// @ts-ignore: decorator
+@inline
+function result(p: usize, lane: usize, at: usize, scale: usize, a: v128, b: v128, c: v128, magic: v128): v128 {
+  const sum = more(p, lane, at + 128, b, begun(p, lane, at, a));
+  return rounded(p, lane, scale, more(p, lane, at + 256, c, sum), magic);
 }
 
 /**
@@ -108,20 +124,20 @@ export function qu8s8_depthwise3x3x32_u8(
           c21 = odd_words(y01, y23, words);
           c31 = odd_words(y10, y32, words);
         }
-        const r00 = rounded(p, 0, 128, 896, a00, b00, c00, magic), r01 = rounded(p, 16, 128, 896, a01, b01, c01, magic);
-        const r10 = rounded(p, 32, 128, 896, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 896, a11, b11, c11, magic);
-        const r20 = rounded(p, 64, 128, 896, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 896, a21, b21, c21, magic);
-        const r30 = rounded(p, 96, 128, 896, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 896, a31, b31, c31, magic);
+        const r00 = result(p, 0, 128, 896, a00, b00, c00, magic), r01 = result(p, 16, 128, 896, a01, b01, c01, magic);
+        const r10 = result(p, 32, 128, 896, a10, b10, c10, magic), r11 = result(p, 48, 128, 896, a11, b11, c11, magic);
+        const r20 = result(p, 64, 128, 896, a20, b20, c20, magic), r21 = result(p, 80, 128, 896, a21, b21, c21, magic);
+        const r30 = result(p, 96, 128, 896, a30, b30, c30, magic), r31 = result(p, 112, 128, 896, a31, b31, c31, magic);
         const r0 = clamped_parts(r00, r10, r20, r30, up, least, bytes, words);
         const r1 = clamped_parts(r01, r11, r21, r31, up, least, bytes, words);
         v128.store(to, i8x16.add(r0, offset));
         v128.store(to, i8x16.add(r1, offset), 16);
         if (both) {
           const lower = to + outLine;
-          const s00 = rounded(p, 0, 512, 896, a00, b00, c00, magic), s01 = rounded(p, 16, 512, 896, a01, b01, c01, magic);
-          const s10 = rounded(p, 32, 512, 896, a10, b10, c10, magic), s11 = rounded(p, 48, 512, 896, a11, b11, c11, magic);
-          const s20 = rounded(p, 64, 512, 896, a20, b20, c20, magic), s21 = rounded(p, 80, 512, 896, a21, b21, c21, magic);
-          const s30 = rounded(p, 96, 512, 896, a30, b30, c30, magic), s31 = rounded(p, 112, 512, 896, a31, b31, c31, magic);
+          const s00 = result(p, 0, 512, 896, a00, b00, c00, magic), s01 = result(p, 16, 512, 896, a01, b01, c01, magic);
+          const s10 = result(p, 32, 512, 896, a10, b10, c10, magic), s11 = result(p, 48, 512, 896, a11, b11, c11, magic);
+          const s20 = result(p, 64, 512, 896, a20, b20, c20, magic), s21 = result(p, 80, 512, 896, a21, b21, c21, magic);
+          const s30 = result(p, 96, 512, 896, a30, b30, c30, magic), s31 = result(p, 112, 512, 896, a31, b31, c31, magic);
           const s0 = clamped_parts(s00, s10, s20, s30, up, least, bytes, words);
           const s1 = clamped_parts(s01, s11, s21, s31, up, least, bytes, words);
           v128.store(lower, i8x16.add(s0, offset));
@@ -221,10 +237,34 @@ export function qu8s8_depthwise3x3s2x32_u8(
           c21 = odd_words(y01, y2, words);
           c31 = odd_words(y10, i32x4.shr_u(y2, 8), words);
         }
-        const r00 = rounded(p, 0, 128, 512, a00, b00, c00, magic), r01 = rounded(p, 16, 128, 512, a01, b01, c01, magic);
-        const r10 = rounded(p, 32, 128, 512, a10, b10, c10, magic), r11 = rounded(p, 48, 128, 512, a11, b11, c11, magic);
-        const r20 = rounded(p, 64, 128, 512, a20, b20, c20, magic), r21 = rounded(p, 80, 128, 512, a21, b21, c21, magic);
-        const r30 = rounded(p, 96, 128, 512, a30, b30, c30, magic), r31 = rounded(p, 112, 128, 512, a31, b31, c31, magic);
+        let r00 = begun(p, 0, 128, a00), r01 = begun(p, 16, 128, a01);
+        let r10 = begun(p, 32, 128, a10), r11 = begun(p, 48, 128, a11);
+        let r20 = begun(p, 64, 128, a20), r21 = begun(p, 80, 128, a21);
+        let r30 = begun(p, 96, 128, a30), r31 = begun(p, 112, 128, a31);
+        r00 = more(p, 0, 256, b00, r00);
+        r01 = more(p, 16, 256, b01, r01);
+        r10 = more(p, 32, 256, b10, r10);
+        r11 = more(p, 48, 256, b11, r11);
+        r20 = more(p, 64, 256, b20, r20);
+        r21 = more(p, 80, 256, b21, r21);
+        r30 = more(p, 96, 256, b30, r30);
+        r31 = more(p, 112, 256, b31, r31);
+        r00 = more(p, 0, 384, c00, r00);
+        r01 = more(p, 16, 384, c01, r01);
+        r10 = more(p, 32, 384, c10, r10);
+        r11 = more(p, 48, 384, c11, r11);
+        r20 = more(p, 64, 384, c20, r20);
+        r21 = more(p, 80, 384, c21, r21);
+        r30 = more(p, 96, 384, c30, r30);
+        r31 = more(p, 112, 384, c31, r31);
+        r00 = rounded(p, 0, 512, r00, magic);
+        r01 = rounded(p, 16, 512, r01, magic);
+        r10 = rounded(p, 32, 512, r10, magic);
+        r11 = rounded(p, 48, 512, r11, magic);
+        r20 = rounded(p, 64, 512, r20, magic);
+        r21 = rounded(p, 80, 512, r21, magic);
+        r30 = rounded(p, 96, 512, r30, magic);
+        r31 = rounded(p, 112, 512, r31, magic);
         const r0 = clamped_parts(r00, r10, r20, r30, up, least, bytes, words);
         const r1 = clamped_parts(r01, r11, r21, r31, up, least, bytes, words);
         v128.store(to, i8x16.add(r0, offset));
