@@ -10,8 +10,12 @@ export function showJson(value: Json | undefined): string {
 }
 
 const MAX_DEPTH = 64;
+const DIGIT = /^\d/;
 const NUMBER = /-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const SPACE = /[ \t\r\n]*/y;
+
+/** Every string, with the colon behind it where it is a key. In valid JSON quotes stand nowhere else. */
+const STRINGS = /"[^"\\]*(?:\\.[^"\\]*)*"\s*:?/gs;
 
 /**
  * Parses `length` bytes of JSON strictly: `JSON.parse` keeps the last of two equal keys, and two readers that
@@ -19,7 +23,40 @@ const SPACE = /[ \t\r\n]*/y;
  */
 export function readJson(reader: ByteReader, length: number, what: string): Json {
   const start = reader.position;
-  return new JsonParser(reader, start, reader.text(length, what), what).parse();
+  const text = reader.text(length, what);
+  return readClean(text) ?? new JsonParser(reader, start, text, what).parse();
+}
+
+/**
+ * What `JSON.parse` makes of text in which nothing is wrong, several times as fast as a parser in JavaScript that runs for the
+ * first time. Null where it takes a parser to say what is wrong, or to keep the order of keys that are numbers.
+ */
+function readClean(text: string): Json {
+  let keys = 0;
+  const mapped = (value: unknown, depth: number): Json => {
+    if (depth > MAX_DEPTH) throw new RangeError('too deep');
+    if (Array.isArray(value)) {
+      for (let i = 0; i < value.length; i++)
+        if (typeof value[i] === 'object') value[i] = mapped(value[i], depth + 1);
+      return value;
+    }
+    if (typeof value !== 'object' || value === null) return value as Json;
+    const out = new Map<string, Json>();
+    for (const [key, item] of Object.entries(value)) {
+      if (DIGIT.test(key)) throw new RangeError('a key whose place is lost');
+      out.set(key, mapped(item, depth + 1));
+    }
+    keys += out.size;
+    return out;
+  };
+  try {
+    const value = mapped(JSON.parse(text), 0);
+    let written = 0;
+    for (const string of text.match(STRINGS) ?? []) if (string.endsWith(':')) written++;
+    return written === keys ? value : null;
+  } catch {
+    return null;
+  }
 }
 
 class JsonParser {
