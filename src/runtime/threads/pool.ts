@@ -146,7 +146,8 @@ export class ThreadPool {
     for (;;) {
       const done = Atomics.load(control, DONE);
       if (done === step.chunks) return;
-      if (!this.#await(DONE, done)) throw this.#failure('a thread that stopped responding');
+      if (!this.#await(DONE, done))
+        throw this.#failure(`a thread that ${this.#hasEnded() ? 'ended' : 'stopped responding'}`);
       if (Atomics.load(control, FAULT) !== 0) {
         throw this.#failure(`an error in thread ${control[FAULT]}: ${faultMessage(control)}`);
       }
@@ -191,11 +192,12 @@ export class ThreadPool {
     return this.#stopped;
   }
 
-  /** Waits for a word to change, or a fault; false where neither happened in time. */
+  /** Waits for a word to change, or a fault; false where neither happened in time, or nobody is left to bring it about. */
   #await(word: number, value: number): boolean {
     const control = this.#control;
     if (spin(control, word, value, CALLER_SPIN_MS)) return true;
     for (let waited = 0; waited < this.#patienceMs; waited += SLICE_MS) {
+      if (waited > 0 && this.#hasEnded()) return Atomics.load(control, word) !== value;
       if (word === DONE && Atomics.load(control, FAULT) !== 0) return true;
       if (!this.#maySleep) {
         if (spin(control, word, value, SLICE_MS)) return true;
@@ -207,6 +209,10 @@ export class ThreadPool {
       if (Atomics.load(control, word) !== value) return true;
     }
     return false;
+  }
+
+  #hasEnded(): boolean {
+    return this.#peers.some((peer) => peer.ended());
   }
 
   #failure(got: string): KernelError {

@@ -10,6 +10,8 @@ export interface Peer {
   onLoss: (reason: string) => void;
   /** Whether it keeps the process alive. Only Node asks. */
   keepAlive(yes: boolean): void;
+  /** True once it has ended, which in Node shows without a return to the event loop; false where that is not known. */
+  ended(): boolean;
   /** Ends it; resolves when it has ended. */
   stop(): Promise<void>;
 }
@@ -36,11 +38,15 @@ export function nodePeer(worker: NodeWorker): Peer {
     onMessage: () => undefined,
     onLoss: () => undefined,
     keepAlive: (yes) => (yes ? worker.ref() : worker.unref()),
+    // Node counts no idle time for a thread that is no more, and says -1.
+    ended: () => worker.performance.eventLoopUtilization().idle < 0,
     stop: async () => {
       stopped = true;
       await worker.terminate();
     },
   };
+  // Of a thread that was never asked while it ran, nothing is known later.
+  worker.once('message', () => peer.ended());
   worker.on('message', (message) => peer.onMessage(message));
   worker.on('error', (error) => {
     reason = String(error);
@@ -58,6 +64,7 @@ function webPeer(worker: Worker): Peer {
     onMessage: () => undefined,
     onLoss: () => undefined,
     keepAlive: () => undefined,
+    ended: () => false,
     stop: async () => {
       stopped = true;
       worker.terminate();
