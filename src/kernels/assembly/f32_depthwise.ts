@@ -369,7 +369,7 @@ function fourWindows(
     v128.store(o, clampLanes(b3, lower, upper), 16);
   }
   if (c < channels) {
-    fourOfFour(c, input, <usize>stride * pixel, tapRows, 3, tapY, pixel, weight, weightBytes, bias, channels, out, outPixel, lower, upper);
+    fourOfFour(c, input, <usize>stride * pixel, tapRows, 3, tapY, pixel, weight, weightBytes, bias, channels, out, outPixel, lo, hi);
   }
 }
 
@@ -419,15 +419,16 @@ function fourPixels(
     v128.store(o, clampLanes(b3, lower, upper), 16);
   }
   if (c < channels) {
-    fourOfFour(c, input, stepX, tapRows, tapCols, tapY, tapX, weight, weightBytes, bias, channels, out, outPixel, lower, upper);
+    fourOfFour(c, input, stepX, tapRows, tapCols, tapY, tapX, weight, weightBytes, bias, channels, out, outPixel, lo, hi);
   }
 }
 
 /** The channels of four neighbouring windows from `c` on, four at a time. */
 function fourOfFour(
   c: i32, input: usize, stepX: usize, tapRows: i32, tapCols: i32, tapY: usize, tapX: usize, weight: usize, weightBytes: usize,
-  bias: usize, channels: i32, out: usize, outPixel: usize, lower: v128, upper: v128,
+  bias: usize, channels: i32, out: usize, outPixel: usize, lo: f32, hi: f32,
 ): void {
+  const lower = f32x4.splat(lo), upper = f32x4.splat(hi);
   for (; c < channels; c += 4) {
     const off = <usize>c << 2;
     const left = channels - c;
