@@ -335,6 +335,8 @@ function vectorsAreWide(candidate: Engine): boolean {
   const { heap, kernels } = candidate;
   const ROUNDS = 2000;
   const VECTORS = 256;
+  const LEAST_TRIES = 4;
+  const MOST_TRIES = 100;
   return candidate.scratch((take) => {
     const from = take(VECTORS);
     const to = take(VECTORS);
@@ -347,11 +349,13 @@ function vectorsAreWide(candidate: Engine): boolean {
     };
     let single = Number.POSITIVE_INFINITY;
     let double = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < 8; i++) {
+    // Other work on the machine makes either look slow: the shortest of some runs decide, of many before giving up.
+    for (let i = 0; i < MOST_TRIES; i++) {
       single = Math.min(single, timeOf('probe_vectors'));
       double = Math.min(double, timeOf('probe_pairs'));
+      if (i >= LEAST_TRIES && double < 1.5 * single) return true;
     }
-    return double < 1.5 * single;
+    return false;
   });
 }
 
