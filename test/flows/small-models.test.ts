@@ -179,7 +179,8 @@ describe.runIf(present)('trained here on Fashion-MNIST', () => {
       train(float, subject, subject.epochs, 1e-3);
       train(float, subject, 1, 2e-4);
 
-      // Ranges from 512 training images; or another, slower pass over all of them with every rounding simulated.
+      // Ranges from 512 training images; or another pass over all of them with every rounding simulated, so slow that what it
+      // changes is the roundings: at 5e-5 another pass alone moves the score by half a point, up or down by the order of images.
       float.eval();
       const after = quantize(fuseModules(float, subject.layers), (m) => m(x.narrow(0, 0, 512)), {
         strict: true,
@@ -187,7 +188,7 @@ describe.runIf(present)('trained here on Fashion-MNIST', () => {
       const trainable = fuseModulesQat(deepCopy(float).train(), subject.layers);
       trainable.qconfig = getDefaultQatQConfig();
       const prepared = prepareQat(trainable, { strict: true });
-      train(prepared, subject, 1, 5e-5);
+      train(prepared, subject, 1, 1e-5);
       const through = convert(prepared.eval().apply(disableObserver), { strict: true });
 
       const [f, ptq, qat] = [float, after, through].map((m) => accuracy(m, testX, testY));
